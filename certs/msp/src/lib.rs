@@ -1,0 +1,1 @@
+//! Fabric MSP identities: reading, verifying and signing

@@ -1,0 +1,1 @@
+//! Issues Fabric certificates and writes the MSP folder layout

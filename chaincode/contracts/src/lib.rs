@@ -1,0 +1,1 @@
+//! Salus's smart contracts: record-registry and access-control

@@ -1,0 +1,1 @@
+//! Transaction names, types, events and error codes of Salus's contracts

@@ -1,0 +1,1 @@
+//! Hyperledger Fabric chaincode in Rust: contracts, state, chaincode as a service

@@ -1,0 +1,1 @@
+//! A whole Hyperledger Fabric network in one process, for development

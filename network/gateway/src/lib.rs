@@ -1,0 +1,1 @@
+//! Client of Fabric's Gateway service

@@ -1,0 +1,1 @@
+//! One IPFS store behind Kubo's RPC, for development

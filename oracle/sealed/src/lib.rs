@@ -1,0 +1,1 @@
+//! Sealed objects: streaming encryption in Tink's format and key wrapping

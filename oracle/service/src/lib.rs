@@ -1,0 +1,1 @@
+//! Salus oracle: MQTT front, journal, sealing pipeline and REST API

@@ -1,0 +1,1 @@
+//! Testkit and tests of the whole system
