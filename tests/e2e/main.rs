@@ -1,0 +1,3 @@
+//! Tests of the whole system with real processes. One binary, since linking is what costs.
+
+mod dependencies;

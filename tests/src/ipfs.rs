@@ -1,0 +1,90 @@
+//! An IPFS store for a run: `ipfs-devnode`, or a real Kubo that talks to nobody.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    binaries, ports,
+    process::{Process, Spec, run},
+};
+
+/// Which store to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Our development store.
+    Devnode,
+    /// Kubo, offline, from the `ipfs` program found.
+    Kubo,
+}
+
+/// A running store.
+#[derive(Debug)]
+pub struct Ipfs {
+    /// The process, so that tests can kill and restart it.
+    pub process: Process,
+    /// Base address of its RPC, e.g. `http://127.0.0.1:5001`.
+    pub api: String,
+}
+
+impl Ipfs {
+    /// Starts the store with its data in `dir/ipfs`, on a free loopback port, or on the port it
+    /// had when `dir` was used before.
+    ///
+    /// # Errors
+    /// When the program is missing or does not come up; Kubo's absence is named.
+    pub async fn start(kind: Kind, dir: &Path) -> Result<Self> {
+        match kind {
+            Kind::Devnode => Self::start_devnode(dir).await,
+            Kind::Kubo => Self::start_kubo(dir).await,
+        }
+    }
+
+    async fn start_devnode(dir: &Path) -> Result<Self> {
+        let [port] = ports::free()?;
+        let spec = Spec::new("ipfs-devnode", &binaries::ours("ipfs-devnode")?, dir)
+            .option("--dir", dir.join("ipfs"))
+            .option("--listen", format!("127.0.0.1:{port}"));
+        let (process, ready) = Process::start_ready(spec).await?;
+        let api = ready["api"].as_str().context("ipfs-devnode named no API address")?;
+        Ok(Self { api: api.to_owned(), process })
+    }
+
+    async fn start_kubo(dir: &Path) -> Result<Self> {
+        let Some(ipfs) = binaries::outside("ipfs") else {
+            bail!(
+                "Kubo's program `ipfs` is not on PATH or in {}",
+                binaries::FABRIC_BIN_VAR
+            );
+        };
+        let repo = dir.join("kubo");
+        let command = |name: &str| Spec::new(name, &ipfs, dir).env("IPFS_PATH", &repo);
+        let [port] = ports::free()?;
+        if !repo.join("config").is_file() {
+            run(command("ipfs-init").arg("init").arg("--empty-repo")).await?;
+            for (key, value) in [
+                ("Addresses.API", serde_json::json!(format!("/ip4/127.0.0.1/tcp/{port}"))),
+                ("Addresses.Gateway", serde_json::json!([])),
+                ("Addresses.Swarm", serde_json::json!([])),
+                ("Bootstrap", serde_json::json!([])),
+                ("AutoConf.Enabled", serde_json::json!(false)),
+                ("Discovery.MDNS.Enabled", serde_json::json!(false)),
+            ] {
+                let set = command("ipfs-config").arg("config").arg("--json");
+                run(set.arg(key).arg(value.to_string())).await?;
+            }
+        }
+        let address = run(command("ipfs-config").arg("config").arg("Addresses.API")).await?;
+        let port = address.trim().rsplit('/').next().context("Kubo has no API port")?;
+        let api = format!("http://127.0.0.1:{port}");
+        let process = Process::start(command("kubo").arg("daemon").arg("--offline"))?;
+        let mut ipfs = Self { process, api };
+        ipfs.wait_until_ready().await?;
+        Ok(ipfs)
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let address = self.api.trim_start_matches("http://").to_owned();
+        crate::process::until_listening(&mut self.process, &address).await
+    }
+}
