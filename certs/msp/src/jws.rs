@@ -1,0 +1,170 @@
+//! Compact JSON Web Signatures (RFC 7515), narrowed to what a signed request needs: ES256, and
+//! the signer named by the SHA-256 thumbprint of its certificate.
+//!
+//! The header is `{"alg":"ES256","typ":"JOSE","x5t#S256":"…"}`. Other algorithms, `crit`, and
+//! headers that bring their own key (`jwk`, `jku`, `x5c`, `x5u`) are refused: the key comes from
+//! the ledger or an MSP, never from the message.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use crate::certificate::Certificate;
+use crate::error::SignatureError;
+use crate::signing::SigningIdentity;
+
+/// Longest JWS that is read, in bytes of its compact form.
+pub const MAX_JWS_BYTES: usize = 64 * 1024;
+
+/// Header fields that may stand in a request, beside the three that must.
+const HARMLESS_FIELDS: [&str; 2] = ["cty", "kid"];
+
+/// Why a JWS was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JwsError {
+    /// Longer than [`MAX_JWS_BYTES`].
+    #[error("signed request of {bytes} bytes is longer than allowed")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Not three base64url parts, or a header that is no JSON object without repeated fields.
+    #[error("malformed compact JWS")]
+    Malformed,
+    /// The header names another algorithm than ES256, or none.
+    #[error("algorithm of the JWS is not ES256")]
+    Algorithm,
+    /// The header has a field that this profile refuses, such as `crit` or `jwk`.
+    #[error("header field {name} is not allowed in a signed request")]
+    Field {
+        /// The field.
+        name: String,
+    },
+    /// The header's thumbprint is missing, or not that of the certificate.
+    #[error("thumbprint of the JWS does not name the certificate")]
+    Thumbprint,
+    /// The signature does not hold.
+    #[error("signature of the JWS: {0}")]
+    Signature(#[from] SignatureError),
+}
+
+/// A parsed JWS, not yet verified: nothing of its payload may be believed before
+/// [`Jws::verify`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jws {
+    /// SHA-256 of the certificate that is said to have signed.
+    pub header_thumbprint: [u8; 32],
+    /// The signed bytes.
+    pub payload: Vec<u8>,
+    signing_input: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+/// Signs a payload and returns the compact form.
+///
+/// # Errors
+/// [`SignatureError::UnsupportedKey`] unless the identity's key is on P-256.
+pub fn sign(identity: &SigningIdentity, payload: &[u8]) -> Result<String, SignatureError> {
+    let thumbprint = URL_SAFE_NO_PAD.encode(identity.certificate().thumbprint());
+    let header = format!(r#"{{"alg":"ES256","typ":"JOSE","x5t#S256":"{thumbprint}"}}"#);
+    let mut compact = URL_SAFE_NO_PAD.encode(header);
+    compact.push('.');
+    URL_SAFE_NO_PAD.encode_string(payload, &mut compact);
+    let signature = identity.sign_es256(compact.as_bytes())?;
+    compact.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut compact);
+    Ok(compact)
+}
+
+impl Jws {
+    /// Reads the compact form.
+    ///
+    /// # Errors
+    /// [`JwsError`] if it is too long, malformed, or outside the profile of this module.
+    pub fn parse(compact: &str) -> Result<Self, JwsError> {
+        if compact.len() > MAX_JWS_BYTES {
+            return Err(JwsError::TooLong {
+                bytes: compact.len(),
+            });
+        }
+        let (signing_input, signature) = compact.rsplit_once('.').ok_or(JwsError::Malformed)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(JwsError::Malformed)?;
+        let decode = |part: &str| {
+            URL_SAFE_NO_PAD
+                .decode(part)
+                .map_err(|_| JwsError::Malformed)
+        };
+        let header: Header =
+            serde_json::from_slice(&decode(header)?).map_err(|_| JwsError::Malformed)?;
+        Ok(Self {
+            header_thumbprint: header.thumbprint()?,
+            payload: decode(payload)?,
+            signing_input: signing_input.as_bytes().to_vec(),
+            signature: decode(signature)?,
+        })
+    }
+
+    /// Verifies that the certificate's key signed, and that the header names the certificate.
+    ///
+    /// # Errors
+    /// [`JwsError::Thumbprint`] or [`JwsError::Signature`].
+    pub fn verify(&self, certificate: &Certificate) -> Result<(), JwsError> {
+        if certificate.thumbprint() != self.header_thumbprint {
+            return Err(JwsError::Thumbprint);
+        }
+        certificate.verify_es256(&self.signing_input, &self.signature)?;
+        Ok(())
+    }
+}
+
+/// A JOSE header's fields; a repeated one is an error (RFC 7515 section 4).
+struct Header(BTreeMap<String, serde_json::Value>);
+
+impl Header {
+    fn thumbprint(&self) -> Result<[u8; 32], JwsError> {
+        let text = |name| self.0.get(name).and_then(serde_json::Value::as_str);
+        if text("alg") != Some("ES256") {
+            return Err(JwsError::Algorithm);
+        }
+        for name in self.0.keys() {
+            let expected = matches!(name.as_str(), "alg" | "typ" | "x5t#S256");
+            if !expected && !HARMLESS_FIELDS.contains(&name.as_str()) {
+                return Err(JwsError::Field { name: name.clone() });
+            }
+        }
+        text("x5t#S256")
+            .and_then(|encoded| URL_SAFE_NO_PAD.decode(encoded).ok())
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or(JwsError::Thumbprint)
+    }
+}
+
+impl<'de> de::Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Header;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JOSE header")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+                let mut fields = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
+                    if fields.insert(name, value).is_some() {
+                        return Err(de::Error::custom("repeated header field"));
+                    }
+                }
+                Ok(Header(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
