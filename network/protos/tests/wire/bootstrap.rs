@@ -40,10 +40,6 @@ fn generated_code_matches_the_proto_files() {
 fn generate(proto_dir: &Path, out_dir: &Path) {
     let _ = fs::remove_dir_all(out_dir);
     fs::create_dir_all(out_dir).unwrap();
-    let mut files = Vec::new();
-    collect_protos(proto_dir, &mut files);
-    files.sort();
-    let descriptors = protox::compile(&files, [proto_dir]).unwrap();
     tonic_prost_build::configure()
         .out_dir(out_dir)
         .emit_rerun_if_changed(false)
@@ -51,8 +47,16 @@ fn generate(proto_dir: &Path, out_dir: &Path) {
         .build_transport(false)
         // Map order must not depend on a hasher: some of these bytes are signed.
         .btree_map(".")
-        .compile_fds(descriptors)
+        .compile_fds(compile(proto_dir))
         .unwrap();
+}
+
+/// Compiles every file under `proto_dir`.
+pub(crate) fn compile(proto_dir: &Path) -> prost_types::FileDescriptorSet {
+    let mut files = Vec::new();
+    collect_protos(proto_dir, &mut files);
+    files.sort();
+    protox::compile(&files, [proto_dir]).unwrap()
 }
 
 fn collect_protos(dir: &Path, files: &mut Vec<PathBuf>) {
