@@ -1,0 +1,47 @@
+//! Limits that both sides know. Each violation is [`crate::ErrorCode::LimitExceeded`] or
+//! [`crate::ErrorCode::InvalidArgument`].
+
+/// Records in one `RegisterRecords`.
+pub const BATCH_RECORDS_MAX: usize = 500;
+/// Wrapped keys of one record.
+pub const WRAPS_MAX: usize = 16;
+/// Bytes of one wrapped key (compact JWE); an RSA key of 8192 bits fits.
+pub const WRAP_BYTES_MAX: usize = 4096;
+/// Items of one page.
+pub const PAGE_ITEMS_MAX: u16 = 200;
+/// Items of a page whose request names no size.
+pub const PAGE_ITEMS_DEFAULT: u16 = 50;
+/// Keys looked at for one page; a page may end here with a token and fewer items.
+pub const PAGE_KEYS_SCANNED_MAX: usize = 2000;
+/// Bytes of a page token.
+pub const PAGE_TOKEN_BYTES_MAX: usize = 1024;
+/// Bytes of one public argument; 500 record entries need about 150 KiB.
+pub const ARGUMENT_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of one transient field; 500 records with their wraps need about 2 MiB.
+pub const TRANSIENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of a PEM certificate.
+pub const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
+/// Record types named by one grant.
+pub const GRANT_TYPES_MAX: usize = 64;
+/// Grants of one patient that `FindGrant` and a provider's list look at.
+pub const GRANTS_PER_PATIENT_MAX: usize = 1000;
+/// Bindings kept for one device; the oldest leaves first.
+pub const DEVICE_BINDINGS_MAX: usize = 64;
+/// Seconds by which a signed request's `iat` and the transaction's time may differ, either way.
+pub const REQUEST_WINDOW_SECONDS: i64 = 300;
+/// Characters of a device ID, a record type, an MSP ID.
+pub const TOKEN_CHARS_MAX: usize = 64;
+/// Bytes of a content type.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
+/// Bytes of a CID's text.
+pub const CID_BYTES_MAX: usize = 128;
+/// Largest integer that RFC 8785 writes exactly; sizes stay below it.
+pub const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
+/// Bytes of a nonce, at least.
+pub const NONCE_BYTES_MIN: usize = 16;
+/// Bytes of a nonce, at most.
+pub const NONCE_BYTES_MAX: usize = 32;
+/// Bits of an RSA encryption key's modulus, at least.
+pub const RSA_BITS_MIN: usize = 3072;
+/// Bits of an RSA encryption key's modulus, at most.
+pub const RSA_BITS_MAX: usize = 8192;
