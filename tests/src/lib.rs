@@ -11,4 +11,6 @@ pub mod ipfs;
 pub mod network;
 pub mod ports;
 pub mod process;
+pub mod readings;
 pub mod story;
+pub mod system;

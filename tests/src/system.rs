@@ -1,0 +1,157 @@
+//! The whole of Salus running: network, chaincode, IPFS store and oracle, each its own process.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    binaries,
+    consortium::Consortium,
+    ipfs::{self, Ipfs},
+    network::{self, Deployment, Network},
+    ports,
+    process::{Process, Spec},
+};
+
+/// The name that the chaincode is deployed under.
+pub const CHAINCODE: &str = "salus";
+
+/// Which network and store to run on.
+#[derive(Debug, Clone, Copy)]
+pub struct Platform {
+    /// Embedded network or real Fabric.
+    pub network: network::Kind,
+    /// Our store or Kubo.
+    pub ipfs: ipfs::Kind,
+}
+
+impl Platform {
+    /// What comes with this repository and needs nothing else.
+    pub const EMBEDDED: Self =
+        Self { network: network::Kind::Devnet, ipfs: ipfs::Kind::Devnode };
+    /// Hyperledger Fabric and Kubo.
+    pub const REAL: Self = Self { network: network::Kind::Fabric, ipfs: ipfs::Kind::Kubo };
+
+    /// The outside programs that this platform needs and that are not to be found.
+    #[must_use]
+    pub fn missing(self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        if self.network == network::Kind::Fabric {
+            names.extend(binaries::FABRIC_PROGRAMS);
+        }
+        if self.ipfs == ipfs::Kind::Kubo {
+            names.push("ipfs");
+        }
+        binaries::missing(&names)
+    }
+}
+
+/// Where the oracle serves, as it said when it was ready.
+#[derive(Debug, Clone, Deserialize)]
+pub struct OracleAddresses {
+    /// MQTT over TLS, `host:port`.
+    pub mqtt: String,
+    /// REST over mutual TLS, `host:port`.
+    pub rest: String,
+}
+
+/// A running system. Dropping it kills its processes.
+#[derive(Debug)]
+pub struct System {
+    /// The folder of everything: data, certificates, logs.
+    pub dir: PathBuf,
+    /// The Fabric network.
+    pub network: Network,
+    /// The chaincode service.
+    pub chaincode: Process,
+    /// The IPFS store.
+    pub ipfs: Ipfs,
+    /// The oracle of the first organisation.
+    pub oracle: Process,
+    /// Where the oracle serves.
+    pub addresses: OracleAddresses,
+    /// Who takes part.
+    pub consortium: Consortium,
+}
+
+/// What a folder remembers of its system between runs, besides each part's own data.
+#[derive(Debug, Serialize, Deserialize)]
+struct Remembered {
+    chaincode_address: String,
+    package_id: String,
+}
+
+impl System {
+    /// Starts the network with the contracts deployed, the store and the oracle; data of an
+    /// earlier run in `dir` is taken up again.
+    ///
+    /// # Errors
+    /// When a part does not come up; the message quotes its log.
+    pub async fn start(platform: Platform, dir: &Path) -> Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let dir = dir.canonicalize()?;
+        let (network, ipfs) =
+            tokio::try_join!(Network::start(platform.network, &dir), Ipfs::start(platform.ipfs, &dir))?;
+        let remembered = deployed(&network, &dir).await?;
+        let chaincode = start_chaincode(&remembered, &dir).await?;
+        let consortium = Consortium::open(network.info(), &dir)?;
+        let config = consortium.write_oracle_config(network.info(), &ipfs.api)?;
+        let (oracle, addresses) = start_oracle(&config, &dir).await?;
+        Ok(Self { dir, network, chaincode, ipfs, oracle, addresses, consortium })
+    }
+
+    /// Ends all processes, each after those that use it.
+    ///
+    /// # Errors
+    /// When one had to be killed.
+    pub async fn stop(self) -> Result<()> {
+        self.oracle.stop().await?;
+        self.ipfs.process.stop().await?;
+        self.chaincode.stop().await?;
+        self.network.stop().await
+    }
+
+    /// Names and processes of all parts.
+    pub fn processes(&mut self) -> Vec<&mut Process> {
+        let mut all = vec![&mut self.oracle, &mut self.chaincode, &mut self.ipfs.process];
+        all.extend(self.network.processes());
+        all
+    }
+}
+
+async fn deployed(network: &Network, dir: &Path) -> Result<Remembered> {
+    let file = dir.join("deployment.json");
+    if let Ok(bytes) = std::fs::read(&file) {
+        return serde_json::from_slice(&bytes).with_context(|| file.display().to_string());
+    }
+    let [port] = ports::free()?;
+    let chaincode_address = format!("127.0.0.1:{port}");
+    let collections = binaries::workspace_root().join("chaincode/contracts/collections.json");
+    let package_id = network
+        .deploy(&Deployment {
+            name: CHAINCODE,
+            address: &chaincode_address,
+            collections: Some(&collections.canonicalize()?),
+        })
+        .await?;
+    let remembered = Remembered { chaincode_address, package_id };
+    std::fs::write(&file, serde_json::to_vec(&remembered)?)?;
+    Ok(remembered)
+}
+
+async fn start_chaincode(remembered: &Remembered, dir: &Path) -> Result<Process> {
+    let spec = Spec::new("contracts", &binaries::ours("contracts")?, dir)
+        .env("CHAINCODE_SERVER_ADDRESS", &remembered.chaincode_address)
+        .env("CORE_CHAINCODE_ID_NAME", &remembered.package_id);
+    Ok(Process::start_ready(spec).await?.0)
+}
+
+async fn start_oracle(config: &Path, dir: &Path) -> Result<(Process, OracleAddresses)> {
+    let spec = Spec::new("oracle", &binaries::ours("oracle")?, dir)
+        .arg("serve")
+        .option("--config", config);
+    let (process, ready) = Process::start_ready(spec).await?;
+    let addresses = serde_json::from_value(ready).context("the oracle's ready line")?;
+    Ok((process, addresses))
+}
