@@ -1,1 +1,3 @@
-//! Salus oracle: MQTT front, journal, sealing pipeline and REST API
+//! Salus oracle: MQTT front, journal, sealing pipeline and REST API.
+
+pub mod config;

@@ -1,0 +1,488 @@
+//! From what the file says to what the program uses, gathering every problem on the way.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use fabric_msp::MspId;
+use figment::Figment;
+use figment::providers::{Format, Toml};
+use humantime_serde::re::humantime;
+use serde::de::DeserializeOwned;
+
+use super::raw::{
+    RawCallerOrganization, RawEndpoint, RawFabric, RawIdentity, RawIpfs, RawJournal, RawMqtt,
+    RawOrganization, RawPipeline, RawRest,
+};
+use super::*;
+
+/// The sections there are.
+const SECTIONS: [&str; 8] = [
+    "organization",
+    "identity",
+    "fabric",
+    "ipfs",
+    "mqtt",
+    "rest",
+    "journal",
+    "pipeline",
+];
+/// `[rest] concurrent_requests`: a number of requests.
+const CONCURRENT_REQUESTS: RangeInclusive<u64> = 1..=65_536;
+/// `[pipeline] segment_readings`: a number of readings.
+const SEGMENT_READINGS: RangeInclusive<u64> = 1..=100_000;
+/// `[pipeline] register_batch`: records; the contract refuses more than 500 in one transaction.
+const REGISTER_BATCH: RangeInclusive<u64> = 1..=500;
+/// `[journal] max_bytes`: below one mebibyte a single large message would fill it.
+const JOURNAL_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 50;
+/// `[pipeline] segment_bytes`.
+const SEGMENT_BYTES: RangeInclusive<u64> = 1..=64 << 20;
+/// `[rest] max_body`.
+const MAX_BODY: RangeInclusive<u64> = 1 << 10..=16 << 20;
+/// `[journal] fsync_window`: a device waits at least this long for its acknowledgement.
+const FSYNC_WINDOW: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
+/// `[pipeline] segment_age`.
+const SEGMENT_AGE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+/// `[rest] request_timeout`.
+const REQUEST_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(600);
+
+/// Builds the typed configuration; see [`Config::parse`].
+pub(super) fn config(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    let figment = Figment::from(Toml::string(text));
+    // An empty extraction finds syntax errors before any key is looked at.
+    let top: figment::value::Dict = figment.extract().map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        message: error.to_string(),
+    })?;
+    let mut sections = Sections {
+        figment,
+        folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+        problems: Vec::new(),
+    };
+    for key in top.keys().filter(|key| !SECTIONS.contains(&key.as_str())) {
+        sections.problem(key, format!("no such section; there are {}", SECTIONS.join(", ")));
+    }
+    let organization = sections.organization();
+    let identity = sections.identity();
+    let fabric = sections.fabric();
+    let ipfs = sections.ipfs();
+    let mqtt = sections.mqtt();
+    let rest = sections.rest();
+    let journal = sections.journal();
+    let pipeline = sections.pipeline();
+    match (organization, identity, fabric, ipfs, mqtt, rest, journal, pipeline) {
+        (
+            Some(organization),
+            Some(identity),
+            Some(fabric),
+            Some(ipfs),
+            Some(mqtt),
+            Some(rest),
+            Some(journal),
+            Some(pipeline),
+        ) if sections.problems.is_empty() => Ok(Config {
+            organization,
+            identity,
+            fabric,
+            ipfs,
+            mqtt,
+            rest,
+            journal,
+            pipeline,
+        }),
+        _ => Err(ConfigError::Invalid {
+            path: path.to_owned(),
+            problems: sections.problems,
+        }),
+    }
+}
+
+/// The file being read and what was found wrong so far.
+///
+/// Every method that returns `None` has added a problem, so a section that is `None` never goes
+/// unexplained.
+struct Sections {
+    figment: Figment,
+    folder: PathBuf,
+    problems: Vec<KeyProblem>,
+}
+
+impl Sections {
+    fn organization(&mut self) -> Option<OrganizationConfig> {
+        let raw: RawOrganization = self.section("organization")?;
+        let msp_id = self.msp_id("organization.msp_id", raw.msp_id);
+        Some(OrganizationConfig { msp_id: msp_id? })
+    }
+
+    fn identity(&mut self) -> Option<IdentityConfig> {
+        let raw: RawIdentity = self.section("identity")?;
+        let msp_dir = self.path("identity.msp_dir", raw.msp_dir);
+        let encryption_key_file =
+            self.path("identity.encryption_key_file", raw.encryption_key_file);
+        Some(IdentityConfig {
+            msp_dir: msp_dir?,
+            encryption_key_file: encryption_key_file?,
+        })
+    }
+
+    fn fabric(&mut self) -> Option<FabricConfig> {
+        let raw: RawFabric = self.section("fabric")?;
+        let channel = self.name("fabric.channel", raw.channel, DEFAULT_CHANNEL);
+        let chaincode = self.name("fabric.chaincode", raw.chaincode, DEFAULT_CHAINCODE);
+        let endpoints = self.endpoints(raw.endpoints);
+        let tls_ca_file = self.path("fabric.tls_ca_file", raw.tls_ca_file);
+        Some(FabricConfig {
+            channel: channel?,
+            chaincode: chaincode?,
+            endpoints: endpoints?,
+            tls_ca_file: tls_ca_file?,
+        })
+    }
+
+    fn endpoints(&mut self, raw: Option<Vec<RawEndpoint>>) -> Option<Vec<FabricEndpoint>> {
+        let raw = raw.unwrap_or_default();
+        if raw.is_empty() {
+            self.problem(
+                "fabric.endpoints",
+                "missing; at least one peer, for example [{ address = \"localhost:7051\", \
+                 server_name = \"peer0.org1.example.com\" }]",
+            );
+            return None;
+        }
+        let mut endpoints = Vec::with_capacity(raw.len());
+        for (index, endpoint) in raw.into_iter().enumerate() {
+            let key = format!("fabric.endpoints[{index}].address");
+            match endpoint.address {
+                Some(address) if is_host_and_port(&address) => endpoints.push(FabricEndpoint {
+                    address,
+                    server_name: endpoint.server_name,
+                }),
+                Some(_) => self.problem(&key, "is not host:port"),
+                None => self.problem(&key, "missing"),
+            }
+        }
+        Some(endpoints)
+    }
+
+    fn ipfs(&mut self) -> Option<IpfsConfig> {
+        let raw: RawIpfs = self.section("ipfs")?;
+        let api = self.required("ipfs.api", raw.api)?;
+        match api.parse::<http::Uri>() {
+            Ok(uri) if uri.scheme_str() == Some("http") && uri.authority().is_some() => {
+                Some(IpfsConfig { api: uri })
+            }
+            _ => {
+                self.problem("ipfs.api", "is not an address like http://127.0.0.1:5001");
+                None
+            }
+        }
+    }
+
+    fn mqtt(&mut self) -> Option<MqttConfig> {
+        let raw: RawMqtt = self.section("mqtt")?;
+        let listen = self.address("mqtt.listen", raw.listen);
+        let certificate_file = self.path("mqtt.certificate_file", raw.certificate_file);
+        let key_file = self.path("mqtt.key_file", raw.key_file);
+        let client_msp_dir = self.path("mqtt.client_msp_dir", raw.client_msp_dir);
+        let insecure_listen = match raw.insecure_listen {
+            None => None,
+            Some(text) => {
+                let address = self.address("mqtt.insecure_listen", Some(text))?;
+                if !address.ip().is_loopback() {
+                    self.problem(
+                        "mqtt.insecure_listen",
+                        "must be a loopback address, since nothing on it is encrypted",
+                    );
+                }
+                Some(address)
+            }
+        };
+        Some(MqttConfig {
+            listen: listen?,
+            certificate_file: certificate_file?,
+            key_file: key_file?,
+            client_msp_dir: client_msp_dir?,
+            insecure_listen,
+        })
+    }
+
+    fn rest(&mut self) -> Option<RestConfig> {
+        let raw: RawRest = self.section("rest")?;
+        let listen = self.address("rest.listen", raw.listen);
+        let certificate_file = self.path("rest.certificate_file", raw.certificate_file);
+        let key_file = self.path("rest.key_file", raw.key_file);
+        let organizations = self.organizations(raw.organizations);
+        let concurrent_requests = self.count(
+            "rest.concurrent_requests",
+            raw.concurrent_requests,
+            DEFAULT_CONCURRENT_REQUESTS,
+            &CONCURRENT_REQUESTS,
+        );
+        let request_timeout = self.duration(
+            "rest.request_timeout",
+            raw.request_timeout,
+            DEFAULT_REQUEST_TIMEOUT,
+            &REQUEST_TIMEOUT,
+        );
+        let max_body = self.size("rest.max_body", raw.max_body, DEFAULT_MAX_BODY, &MAX_BODY);
+        Some(RestConfig {
+            listen: listen?,
+            certificate_file: certificate_file?,
+            key_file: key_file?,
+            organizations: organizations?,
+            open_for_readers: raw.open_for_readers.unwrap_or(false),
+            concurrent_requests: concurrent_requests?,
+            request_timeout: request_timeout?,
+            max_body: max_body?,
+        })
+    }
+
+    fn organizations(
+        &mut self,
+        raw: Option<Vec<RawCallerOrganization>>,
+    ) -> Option<Vec<CallerOrganization>> {
+        let raw = raw.unwrap_or_default();
+        if raw.is_empty() {
+            self.problem(
+                "rest.organizations",
+                "missing; at least one organisation whose people may call, for example \
+                 [{ msp_id = \"Org1MSP\", msp_dir = \"org1/msp\" }]",
+            );
+            return None;
+        }
+        let mut organizations: Vec<CallerOrganization> = Vec::with_capacity(raw.len());
+        for (index, organization) in raw.into_iter().enumerate() {
+            let id_key = format!("rest.organizations[{index}].msp_id");
+            let msp_id = self.msp_id(&id_key, organization.msp_id);
+            let dir_key = format!("rest.organizations[{index}].msp_dir");
+            let msp_dir = self.path(&dir_key, organization.msp_dir);
+            let (Some(msp_id), Some(msp_dir)) = (msp_id, msp_dir) else {
+                continue;
+            };
+            if organizations.iter().any(|other| other.msp_id == msp_id) {
+                self.problem(&id_key, "is named twice");
+            }
+            organizations.push(CallerOrganization { msp_id, msp_dir });
+        }
+        Some(organizations)
+    }
+
+    fn journal(&mut self) -> Option<JournalConfig> {
+        let raw: RawJournal = self.section("journal")?;
+        let dir = self.path("journal.dir", raw.dir);
+        let max_bytes = self.size(
+            "journal.max_bytes",
+            raw.max_bytes,
+            DEFAULT_JOURNAL_BYTES,
+            &JOURNAL_BYTES,
+        );
+        let fsync_window = self.duration(
+            "journal.fsync_window",
+            raw.fsync_window,
+            DEFAULT_FSYNC_WINDOW,
+            &FSYNC_WINDOW,
+        );
+        Some(JournalConfig {
+            dir: dir?,
+            max_bytes: max_bytes?,
+            fsync_window: fsync_window?,
+        })
+    }
+
+    fn pipeline(&mut self) -> Option<PipelineConfig> {
+        let raw: RawPipeline = self.section("pipeline")?;
+        let segment_readings = self.count(
+            "pipeline.segment_readings",
+            raw.segment_readings,
+            DEFAULT_SEGMENT_READINGS,
+            &SEGMENT_READINGS,
+        );
+        let segment_bytes = self.size(
+            "pipeline.segment_bytes",
+            raw.segment_bytes,
+            DEFAULT_SEGMENT_BYTES,
+            &SEGMENT_BYTES,
+        );
+        let segment_age = self.duration(
+            "pipeline.segment_age",
+            raw.segment_age,
+            DEFAULT_SEGMENT_AGE,
+            &SEGMENT_AGE,
+        );
+        let register_batch = self.count(
+            "pipeline.register_batch",
+            raw.register_batch,
+            DEFAULT_REGISTER_BATCH,
+            &REGISTER_BATCH,
+        );
+        Some(PipelineConfig {
+            segment_readings: segment_readings?,
+            segment_bytes: segment_bytes?,
+            segment_age: segment_age?,
+            register_batch: register_batch?,
+        })
+    }
+}
+
+/// Keys by kind.
+impl Sections {
+    fn problem(&mut self, key: &str, expected: impl Into<String>) {
+        self.problems.push(KeyProblem {
+            key: key.to_owned(),
+            expected: expected.into(),
+        });
+    }
+
+    /// Reads a whole section; an absent one is an empty one.
+    fn section<T: DeserializeOwned + Default>(&mut self, name: &str) -> Option<T> {
+        if !self.figment.contains(name) {
+            return Some(T::default());
+        }
+        match self.figment.extract_inner(name) {
+            Ok(section) => Some(section),
+            Err(errors) => {
+                for error in errors {
+                    let mut key = error.path.join(".");
+                    if key.is_empty() {
+                        key = name.to_owned();
+                    }
+                    self.problem(&key, error.kind.to_string());
+                }
+                None
+            }
+        }
+    }
+
+    fn required(&mut self, key: &str, value: Option<String>) -> Option<String> {
+        match value {
+            Some(text) if !text.is_empty() => Some(text),
+            Some(_) => {
+                self.problem(key, "is empty");
+                None
+            }
+            None => {
+                self.problem(key, "missing");
+                None
+            }
+        }
+    }
+
+    fn parsed<T>(&mut self, key: &str, text: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        text.parse()
+            .map_err(|error: T::Err| self.problem(key, error.to_string()))
+            .ok()
+    }
+
+    fn msp_id(&mut self, key: &str, value: Option<String>) -> Option<MspId> {
+        let text = self.required(key, value)?;
+        self.parsed(key, &text)
+    }
+
+    fn path(&mut self, key: &str, value: Option<String>) -> Option<PathBuf> {
+        let text = self.required(key, value)?;
+        Some(self.folder.join(text))
+    }
+
+    /// A channel's or a chaincode's name, in the letters Fabric allows for either.
+    fn name(&mut self, key: &str, value: Option<String>, default: &str) -> Option<String> {
+        let text = self.required(key, Some(value.unwrap_or_else(|| default.to_owned())))?;
+        if text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        {
+            Some(text)
+        } else {
+            self.problem(key, "may hold letters, digits, '.', '-' and '_' only");
+            None
+        }
+    }
+
+    fn address(&mut self, key: &str, value: Option<String>) -> Option<SocketAddr> {
+        let text = value.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                self.problem(key, "is not an address and port like 127.0.0.1:8443");
+                None
+            }
+        }
+    }
+
+    fn size(
+        &mut self,
+        key: &str,
+        value: Option<String>,
+        default: u64,
+        allowed: &RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let Some(text) = value else {
+            return Some(default);
+        };
+        let bytes = self.parsed::<ByteSize>(key, &text)?.bytes();
+        self.within(key, bytes, allowed, |bytes| format!("{bytes}B"))
+    }
+
+    fn duration(
+        &mut self,
+        key: &str,
+        value: Option<String>,
+        default: Duration,
+        allowed: &RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let Some(text) = value else {
+            return Some(default);
+        };
+        match humantime::parse_duration(&text) {
+            Ok(duration) => self.within(key, duration, allowed, |duration| {
+                humantime::format_duration(*duration).to_string()
+            }),
+            Err(_) => {
+                self.problem(key, "is not a duration with its unit, for example \"5s\"");
+                None
+            }
+        }
+    }
+
+    fn count(
+        &mut self,
+        key: &str,
+        value: Option<u64>,
+        default: usize,
+        allowed: &RangeInclusive<u64>,
+    ) -> Option<usize> {
+        let Some(number) = value else {
+            return Some(default);
+        };
+        let number = self.within(key, number, allowed, u64::to_string)?;
+        usize::try_from(number).ok()
+    }
+
+    fn within<T: PartialOrd>(
+        &mut self,
+        key: &str,
+        value: T,
+        allowed: &RangeInclusive<T>,
+        show: impl Fn(&T) -> String,
+    ) -> Option<T> {
+        if allowed.contains(&value) {
+            return Some(value);
+        }
+        let (least, most) = (show(allowed.start()), show(allowed.end()));
+        self.problem(key, format!("must be from {least} to {most}"));
+        None
+    }
+}
+
+/// Whether a text is a host, a colon and a port; the host is resolved only when connecting.
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
+}

@@ -1,0 +1,247 @@
+//! Empty, minimal, full, and one bad value per key.
+
+use std::path::Path;
+
+use super::*;
+
+const MINIMAL: &str = r#"
+[organization]
+msp_id = "Org1MSP"
+[identity]
+msp_dir = "oracle/msp"
+encryption_key_file = "oracle/key.jwk"
+[fabric]
+endpoints = [{ address = "localhost:7051" }]
+tls_ca_file = "tls.pem"
+[ipfs]
+api = "http://127.0.0.1:5001"
+[mqtt]
+certificate_file = "mqtt.crt"
+key_file = "mqtt.key"
+client_msp_dir = "devices/msp"
+[rest]
+certificate_file = "rest.crt"
+key_file = "rest.key"
+organizations = [{ msp_id = "Org1MSP", msp_dir = "org1/msp" }]
+[journal]
+dir = "journal"
+"#;
+
+const FULL: &str = r#"
+[organization]
+msp_id = "Org1MSP"
+[identity]
+msp_dir = "/srv/oracle/msp"
+encryption_key_file = "key.jwk"
+[fabric]
+channel = "care"
+chaincode = "salus_2"
+endpoints = [
+  { address = "peer0:7051", server_name = "peer0.org1.example.com" },
+  { address = "[::1]:9051" },
+]
+tls_ca_file = "tls.pem"
+[ipfs]
+api = "http://kubo:5001"
+[mqtt]
+listen = "0.0.0.0:8883"
+certificate_file = "mqtt.crt"
+key_file = "mqtt.key"
+client_msp_dir = "devices/msp"
+insecure_listen = "127.0.0.1:1883"
+[rest]
+listen = "0.0.0.0:8443"
+certificate_file = "rest.crt"
+key_file = "rest.key"
+organizations = [
+  { msp_id = "Org1MSP", msp_dir = "org1/msp" },
+  { msp_id = "Org2MSP", msp_dir = "org2/msp" },
+]
+open_for_readers = true
+concurrent_requests = 8
+request_timeout = "30s"
+max_body = "64KiB"
+[journal]
+dir = "journal"
+max_bytes = "1GiB"
+fsync_window = "5ms"
+[pipeline]
+segment_readings = 10
+segment_bytes = "1MiB"
+segment_age = "500ms"
+register_batch = 50
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/etc/salus/oracle.toml"))
+}
+
+/// The keys with problems, in the order reported.
+fn bad_keys(text: &str) -> Vec<String> {
+    match parse(text) {
+        Ok(config) => panic!("accepted: {config:?}"),
+        Err(ConfigError::Invalid { problems, .. }) => {
+            problems.into_iter().map(|problem| problem.key).collect()
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn an_empty_file_lists_every_missing_key_at_once() {
+    assert_eq!(
+        bad_keys(""),
+        [
+            "organization.msp_id",
+            "identity.msp_dir",
+            "identity.encryption_key_file",
+            "fabric.endpoints",
+            "fabric.tls_ca_file",
+            "ipfs.api",
+            "mqtt.certificate_file",
+            "mqtt.key_file",
+            "mqtt.client_msp_dir",
+            "rest.certificate_file",
+            "rest.key_file",
+            "rest.organizations",
+            "journal.dir",
+        ]
+    );
+}
+
+#[test]
+fn a_minimal_file_gets_the_defaults() {
+    let config = parse(MINIMAL).expect("minimal is valid");
+    assert_eq!(config.identity.msp_dir, Path::new("/etc/salus/oracle/msp"));
+    assert_eq!(config.fabric.channel, DEFAULT_CHANNEL);
+    assert_eq!(config.fabric.chaincode, DEFAULT_CHAINCODE);
+    assert_eq!(config.mqtt.listen.to_string(), DEFAULT_LISTEN);
+    assert_eq!(config.mqtt.insecure_listen, None);
+    assert_eq!(config.rest.listen.to_string(), DEFAULT_LISTEN);
+    assert!(!config.rest.open_for_readers);
+    assert_eq!(config.rest.max_body, DEFAULT_MAX_BODY);
+    assert_eq!(config.journal.max_bytes, DEFAULT_JOURNAL_BYTES);
+    assert_eq!(config.pipeline.segment_readings, DEFAULT_SEGMENT_READINGS);
+    assert_eq!(config.pipeline.segment_age, DEFAULT_SEGMENT_AGE);
+}
+
+#[test]
+fn a_full_file_is_read_as_written() {
+    let config = parse(FULL).expect("full is valid");
+    assert_eq!(config.identity.msp_dir, Path::new("/srv/oracle/msp"));
+    assert_eq!(
+        config.fabric.endpoints,
+        [
+            FabricEndpoint {
+                address: "peer0:7051".into(),
+                server_name: Some("peer0.org1.example.com".into()),
+            },
+            FabricEndpoint {
+                address: "[::1]:9051".into(),
+                server_name: None,
+            },
+        ]
+    );
+    assert_eq!(
+        config.mqtt.insecure_listen.map(|address| address.port()),
+        Some(1883)
+    );
+    assert_eq!(config.rest.organizations.len(), 2);
+    assert_eq!(config.rest.concurrent_requests, 8);
+    assert_eq!(config.rest.request_timeout, Duration::from_secs(30));
+    assert_eq!(config.rest.max_body, 64 << 10);
+    assert_eq!(config.journal.max_bytes, 1 << 30);
+    assert_eq!(config.journal.fsync_window, Duration::from_millis(5));
+    assert_eq!(config.pipeline.segment_bytes, 1 << 20);
+    assert_eq!(config.pipeline.register_batch, 50);
+}
+
+#[test]
+fn one_bad_value_for_each_key_names_that_key() {
+    let table = [
+        (r#"msp_id = "Org1MSP"
+[identity]"#, r#"msp_id = "Org 1"
+[identity]"#, "organization.msp_id"),
+        (r#""/srv/oracle/msp""#, r#""""#, "identity.msp_dir"),
+        (r#""key.jwk""#, "7", "identity.encryption_key_file"),
+        (r#""care""#, r#""a b""#, "fabric.channel"),
+        (r#""salus_2""#, r#""""#, "fabric.chaincode"),
+        (r#""peer0:7051""#, r#""peer0""#, "fabric.endpoints[0].address"),
+        (r#""[::1]:9051""#, r#""[::1]:0""#, "fabric.endpoints[1].address"),
+        (r#"tls_ca_file = "tls.pem""#, "", "fabric.tls_ca_file"),
+        (r#""http://kubo:5001""#, r#""https://kubo:5001""#, "ipfs.api"),
+        (r#""0.0.0.0:8883""#, r#""8883""#, "mqtt.listen"),
+        (r#"certificate_file = "mqtt.crt""#, "", "mqtt.certificate_file"),
+        (r#"key_file = "mqtt.key""#, "", "mqtt.key_file"),
+        (r#""devices/msp""#, r#""""#, "mqtt.client_msp_dir"),
+        (r#""127.0.0.1:1883""#, r#""0.0.0.0:1883""#, "mqtt.insecure_listen"),
+        (r#""0.0.0.0:8443""#, r#""localhost:8443""#, "rest.listen"),
+        (r#"certificate_file = "rest.crt""#, "", "rest.certificate_file"),
+        (r#"key_file = "rest.key""#, "", "rest.key_file"),
+        (r#""Org2MSP""#, r#""Org1MSP""#, "rest.organizations[1].msp_id"),
+        (r#""org2/msp""#, r#""""#, "rest.organizations[1].msp_dir"),
+        ("open_for_readers = true", "open_for_readers = 1", "rest.open_for_readers"),
+        ("concurrent_requests = 8", "concurrent_requests = 0", "rest.concurrent_requests"),
+        (r#""30s""#, r#""30""#, "rest.request_timeout"),
+        (r#""64KiB""#, r#""64""#, "rest.max_body"),
+        (r#"dir = "journal""#, "", "journal.dir"),
+        (r#""1GiB""#, r#""1KiB""#, "journal.max_bytes"),
+        (r#""5ms""#, r#""5m""#, "journal.fsync_window"),
+        ("segment_readings = 10", "segment_readings = 0", "pipeline.segment_readings"),
+        (r#""1MiB""#, r#""1 megabyte""#, "pipeline.segment_bytes"),
+        (r#""500ms""#, r#""0s""#, "pipeline.segment_age"),
+        ("register_batch = 50", "register_batch = 501", "pipeline.register_batch"),
+        ("register_batch = 50", "register_bath = 50", "pipeline.register_bath"),
+        ("[pipeline]", "[pipelines]\n[pipeline]", "pipelines"),
+    ];
+    for (good, bad, key) in table {
+        assert!(FULL.contains(good), "the table's {good:?} is not in FULL");
+        assert_eq!(bad_keys(&FULL.replacen(good, bad, 1)), [key], "{bad}");
+    }
+}
+
+#[test]
+fn problems_of_several_sections_are_reported_together() {
+    let text = FULL
+        .replacen("\"care\"", "\"a b\"", 1)
+        .replacen("\"64KiB\"", "\"x\"", 1)
+        .replacen("segment_readings = 10", "segment_readings = \"ten\"", 1);
+    assert_eq!(
+        bad_keys(&text),
+        ["fabric.channel", "rest.max_body", "pipeline.segment_readings"]
+    );
+}
+
+#[test]
+fn text_that_is_not_toml_is_a_syntax_error() {
+    assert!(matches!(
+        parse("[organization"),
+        Err(ConfigError::Syntax { .. })
+    ));
+}
+
+#[test]
+fn a_missing_file_and_missing_named_files_are_told_apart() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    let path = folder.path().join("oracle.toml");
+    assert!(matches!(Config::load(&path), Err(ConfigError::Read { .. })));
+    std::fs::write(&path, MINIMAL).expect("written");
+    let Err(ConfigError::Invalid { problems, .. }) = Config::load(&path) else {
+        panic!("files are missing");
+    };
+    let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "identity.msp_dir",
+            "identity.encryption_key_file",
+            "fabric.tls_ca_file",
+            "mqtt.certificate_file",
+            "mqtt.key_file",
+            "mqtt.client_msp_dir",
+            "rest.certificate_file",
+            "rest.key_file",
+            "rest.organizations[0].msp_dir",
+        ]
+    );
+}
