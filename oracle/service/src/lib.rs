@@ -1,3 +1,4 @@
 //! Salus oracle: MQTT front, journal, sealing pipeline and REST API.
 
 pub mod config;
+pub mod journal;

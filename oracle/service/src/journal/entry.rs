@@ -1,0 +1,258 @@
+//! What the journal's frames say: readings received, records sealed, and how far each record has come.
+
+use minicbor::bytes::{ByteArray, ByteVec};
+use minicbor::{Decode, Encode};
+
+/// Number of an entry: rises by one with each reading, never reused, also across restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct EntryId(#[n(0)] pub u64);
+
+/// 128-bit identifier of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey(pub [u8; 16]);
+
+impl RecordKey {
+    /// The identifier as the ledger spells it: 32 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        hex::encode(self.0)
+    }
+}
+
+impl<C> Encode<C> for RecordKey {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.0)?;
+        Ok(())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for RecordKey {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let bytes = d.bytes()?;
+        <[u8; 16]>::try_from(bytes)
+            .map(Self)
+            .map_err(|_| minicbor::decode::Error::message("a record key has 16 bytes"))
+    }
+}
+
+/// A reading as the MQTT front accepted it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Reading {
+    /// The device, from its certificate.
+    #[n(0)]
+    pub device: String,
+    /// The device's sequence number, if it gave one.
+    #[n(1)]
+    pub sequence: Option<u64>,
+    /// When it was received, milliseconds since 1970.
+    #[n(2)]
+    pub received_ms: u64,
+    /// Media type of the payload.
+    #[n(3)]
+    pub content_type: String,
+    /// Record type: a LOINC code or a category.
+    #[n(4)]
+    pub code: String,
+    /// First second of the period it covers, since 1970.
+    #[n(5)]
+    pub period_start: i64,
+    /// Last second of the period it covers, since 1970.
+    #[n(6)]
+    pub period_end: i64,
+    /// The patient the device was bound to when the reading was accepted.
+    #[n(7)]
+    pub patient: String,
+    /// Whether it becomes a record of its own, whatever its size.
+    #[n(8)]
+    pub alone: bool,
+    /// The message's exact bytes.
+    #[n(9)]
+    pub payload: ByteVec,
+}
+
+/// Truncated SHA-256 of a payload, by which a message without sequence number is recognised.
+pub type Fingerprint = [u8; 16];
+
+/// The fingerprint of a payload.
+#[must_use]
+pub fn fingerprint(payload: &[u8]) -> Fingerprint {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, payload);
+    let mut fingerprint = [0_u8; 16];
+    fingerprint.copy_from_slice(&digest.as_ref()[..16]);
+    fingerprint
+}
+
+/// A record whose sealed object is in the spool: all that later steps need.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SealedRecord {
+    /// Its identifier.
+    #[n(0)]
+    pub record: RecordKey,
+    /// The readings in it, in order.
+    #[n(1)]
+    pub entries: Vec<EntryId>,
+    /// CID of the sealed object.
+    #[n(2)]
+    pub cid: String,
+    /// Bytes of the sealed object.
+    #[n(3)]
+    pub object_bytes: u64,
+    /// Canonical JSON of the public part of the registration.
+    #[n(4)]
+    pub public: String,
+    /// Canonical JSON of the private part.
+    #[n(5)]
+    pub private: String,
+    /// Canonical JSON of the wrapped keys.
+    #[n(6)]
+    pub wraps: String,
+    /// The device the readings came from.
+    #[n(7)]
+    pub device: String,
+}
+
+/// Where a registered record stands on the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Commitment {
+    /// Transaction that registered it.
+    #[n(0)]
+    pub transaction_id: String,
+    /// Block of that transaction.
+    #[n(1)]
+    pub block_number: u64,
+}
+
+/// One frame's content.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Entry {
+    /// A reading was accepted.
+    #[n(0)]
+    Received {
+        /// Its number.
+        #[n(0)]
+        id: EntryId,
+        /// The reading.
+        #[n(1)]
+        reading: Reading,
+    },
+    /// Readings were sealed into a record; its object is in the spool.
+    #[n(1)]
+    Sealed(#[n(0)] SealedRecord),
+    /// Objects are pinned on IPFS.
+    #[n(2)]
+    Pinned(#[n(0)] Vec<RecordKey>),
+    /// Records are on the ledger.
+    #[n(3)]
+    Committed {
+        /// The records.
+        #[n(0)]
+        records: Vec<RecordKey>,
+        /// Where they are.
+        #[n(1)]
+        commitment: Commitment,
+    },
+    /// Receipts went out; the readings may be forgotten.
+    #[n(4)]
+    Done(#[n(0)] Vec<RecordKey>),
+    /// A message was refused where the protocol has no way to say so.
+    #[n(5)]
+    Refused(#[n(0)] Refused),
+}
+
+/// A dead letter: who, when and why, never what.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Refused {
+    /// The device, from its certificate.
+    #[n(0)]
+    pub device: String,
+    /// When, milliseconds since 1970.
+    #[n(1)]
+    pub refused_ms: u64,
+    /// Named reason, e.g. `payload-not-json`.
+    #[n(2)]
+    pub reason: String,
+    /// Bytes of the payload.
+    #[n(3)]
+    pub bytes: u64,
+    /// SHA-256 of the payload, by which the device's owner finds it.
+    #[n(4)]
+    pub sha256: ByteArray<32>,
+}
+
+impl Entry {
+    /// The frame's plaintext.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        minicbor::to_vec(self).expect("encoding into memory cannot fail")
+    }
+
+    /// Reads a frame's plaintext; `None` when it is not exactly one entry.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        let entry = decoder.decode().ok()?;
+        (decoder.position() == bytes.len()).then_some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_entry_comes_back() {
+        let record = RecordKey([7; 16]);
+        let entries = [
+            Entry::Received {
+                id: EntryId(u64::MAX),
+                reading: Reading {
+                    device: "d".into(),
+                    sequence: Some(1),
+                    received_ms: 2,
+                    content_type: "application/json".into(),
+                    code: "8867-4".into(),
+                    period_start: -1,
+                    period_end: 3,
+                    patient: "00".into(),
+                    alone: true,
+                    payload: vec![0, 255].into(),
+                },
+            },
+            Entry::Sealed(SealedRecord {
+                record,
+                entries: vec![EntryId(1), EntryId(2)],
+                cid: "b".into(),
+                object_bytes: 9,
+                public: "{}".into(),
+                private: "{}".into(),
+                wraps: "{}".into(),
+                device: "d".into(),
+            }),
+            Entry::Pinned(vec![record]),
+            Entry::Committed {
+                records: vec![record],
+                commitment: Commitment {
+                    transaction_id: "t".into(),
+                    block_number: 4,
+                },
+            },
+            Entry::Done(vec![record, record]),
+            Entry::Refused(Refused {
+                device: "d".into(),
+                refused_ms: 1,
+                reason: "payload-not-json".into(),
+                bytes: 5,
+                sha256: [1; 32].into(),
+            }),
+        ];
+        for entry in entries {
+            let bytes = entry.to_bytes();
+            assert_eq!(Entry::from_bytes(&bytes), Some(entry));
+            assert_eq!(Entry::from_bytes(&bytes[..bytes.len() - 1]), None);
+            assert_eq!(Entry::from_bytes(&[&bytes[..], &[0]].concat()), None);
+        }
+    }
+}

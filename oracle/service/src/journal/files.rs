@@ -1,0 +1,347 @@
+//! The journal's folder: segment files, the snapshot, the lock. Reading and making files; nothing is decided here.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+
+use super::cipher::{FileKey, JournalKey, random};
+use super::entry::Entry;
+use super::error::{Damage, JournalError};
+use super::frame::{self, FILE_HEADER_BYTES, Header, Tail};
+use super::memory::DeviceImage;
+use super::state::{Location, State};
+
+const SNAPSHOT: &str = "snapshot";
+const SNAPSHOT_NEW: &str = "snapshot.new";
+const LOCK: &str = "lock";
+
+/// Path of the segment file with this number.
+pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016}.journal"))
+}
+
+/// Numbers of the segment files in the folder, in order.
+pub(super) fn list_segments(dir: &Path) -> Result<Vec<u64>, JournalError> {
+    let mut numbers = Vec::new();
+    for item in fs::read_dir(dir).map_err(JournalError::file("list", dir))? {
+        let item = item.map_err(JournalError::file("list", dir))?;
+        let name = item.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".journal"))
+            .filter(|stem| stem.len() == 16)
+            .and_then(|stem| stem.parse::<u64>().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    for pair in numbers.windows(2) {
+        if pair[1] != pair[0] + 1 {
+            return Err(JournalError::Gap {
+                path: segment_path(dir, pair[0] + 1),
+            });
+        }
+    }
+    Ok(numbers)
+}
+
+/// Makes a folder's entries durable.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), JournalError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(JournalError::file("sync", dir))
+}
+
+/// Takes the folder's lock; held while the file lives.
+pub(super) fn lock(dir: &Path) -> Result<File, JournalError> {
+    let path = dir.join(LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(JournalError::file("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(JournalError::InUse { path }),
+        Err(fs::TryLockError::Error(source)) => Err(JournalError::File {
+            action: "lock",
+            path,
+            source,
+        }),
+    }
+}
+
+/// A segment file that can be read.
+#[derive(Debug, Clone)]
+pub(super) struct Segment {
+    pub(super) file: Arc<File>,
+    pub(super) key: Arc<FileKey>,
+    pub(super) bytes: u64,
+}
+
+/// Makes a new, empty, durable segment file.
+pub(super) fn create_segment(
+    dir: &Path,
+    number: u64,
+    key: &JournalKey,
+) -> Result<Segment, JournalError> {
+    let path = segment_path(dir, number);
+    let salt = random()?;
+    let file = OpenOptions::new()
+        .create_new(true)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(JournalError::file("create", &path))?;
+    let made = file
+        .write_all_at(&frame::file_header(&salt), 0)
+        .and_then(|()| file.sync_all());
+    if let Err(source) = made {
+        // An empty file would be taken for a crash while making it, which is harmless.
+        drop(fs::remove_file(&path));
+        return Err(JournalError::DiskRefused { source });
+    }
+    sync_dir(dir)?;
+    Ok(Segment {
+        file: Arc::new(file),
+        key: Arc::new(key.file_key(&salt)),
+        bytes: FILE_HEADER_BYTES as u64,
+    })
+}
+
+impl Segment {
+    /// Reads and decrypts one frame.
+    pub(super) fn read(&self, path: &Path, location: Location) -> Result<Entry, JournalError> {
+        let damaged = |damage| JournalError::Damaged {
+            path: path.to_path_buf(),
+            offset: location.offset,
+            damage,
+        };
+        let length = usize::try_from(location.bytes).map_err(|_| damaged(Damage::Length))?;
+        let mut bytes = vec![0; length];
+        self.file
+            .read_exact_at(&mut bytes, location.offset)
+            .map_err(JournalError::file("read", path))?;
+        let frame = frame::parse(&bytes).map_err(damaged)?;
+        let body = self
+            .key
+            .open(location.offset, frame.sealed)
+            .ok_or_else(|| damaged(Damage::Decryption))?;
+        Entry::from_bytes(&body).ok_or_else(|| damaged(Damage::Entry))
+    }
+}
+
+/// What reading one segment file gave.
+#[derive(Debug)]
+pub(super) struct Scanned {
+    /// The file, unless it was never finished.
+    pub(super) segment: Option<Segment>,
+    /// Offset at which a torn tail begins, if there is one.
+    pub(super) torn_at: Option<u64>,
+    /// Whole frames.
+    pub(super) frames: u64,
+}
+
+/// Reads a whole segment file; `visit` gets each entry. Only the newest file may end in a torn frame.
+pub(super) fn scan(
+    dir: &Path,
+    number: u64,
+    newest: bool,
+    key: &JournalKey,
+    mut visit: impl FnMut(Entry, Location),
+) -> Result<Scanned, JournalError> {
+    let path = segment_path(dir, number);
+    let bytes = fs::read(&path).map_err(JournalError::file("read", &path))?;
+    let damaged = |offset: usize, damage| JournalError::Damaged {
+        path: path.clone(),
+        offset: offset as u64,
+        damage,
+    };
+    let salt = match frame::parse_header(&bytes) {
+        Header::Known(salt) => salt,
+        Header::Newer(version) => {
+            return Err(JournalError::NewerFormat {
+                path,
+                version,
+                known: frame::FORMAT_VERSION,
+            });
+        }
+        // Frames follow a header only after it was synced, so nothing is lost with an unfinished one.
+        Header::Unfinished if newest && bytes.len() <= FILE_HEADER_BYTES => {
+            return Ok(Scanned {
+                segment: None,
+                torn_at: Some(0),
+                frames: 0,
+            });
+        }
+        Header::Unfinished | Header::Foreign => return Err(damaged(0, Damage::Header)),
+    };
+    let file_key = key.file_key(&salt);
+    let mut offset = FILE_HEADER_BYTES;
+    let mut frames = 0;
+    let mut torn_at = None;
+    while offset < bytes.len() {
+        let rest = &bytes[offset..];
+        let frame = match frame::parse(rest) {
+            Ok(frame) => frame,
+            Err(damage) if newest => match frame::judge_tail(rest, offset as u64, damage) {
+                Tail::Torn => {
+                    torn_at = Some(offset as u64);
+                    break;
+                }
+                Tail::Damaged(damage) => return Err(damaged(offset, damage)),
+            },
+            Err(damage) => return Err(damaged(offset, damage)),
+        };
+        let body = file_key
+            .open(offset as u64, frame.sealed)
+            .ok_or_else(|| damaged(offset, Damage::Decryption))?;
+        let entry = Entry::from_bytes(&body).ok_or_else(|| damaged(offset, Damage::Entry))?;
+        let location = Location {
+            file: number,
+            offset: offset as u64,
+            bytes: frame.bytes as u64,
+        };
+        visit(entry, location);
+        offset += frame.bytes;
+        frames += 1;
+    }
+    let file = File::open(&path).map_err(JournalError::file("open", &path))?;
+    Ok(Scanned {
+        segment: Some(Segment {
+            file: Arc::new(file),
+            key: Arc::new(file_key),
+            bytes: offset as u64,
+        }),
+        torn_at,
+        frames,
+    })
+}
+
+/// Removes a torn tail, or the whole file if it was never finished.
+pub(super) fn cut(dir: &Path, number: u64, torn_at: u64) -> Result<(), JournalError> {
+    let path = segment_path(dir, number);
+    if torn_at == 0 {
+        fs::remove_file(&path).map_err(JournalError::file("remove", &path))?;
+        return sync_dir(dir);
+    }
+    OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .and_then(|file| {
+            file.set_len(torn_at)?;
+            file.sync_all()
+        })
+        .map_err(JournalError::file("cut", &path))
+}
+
+/// Deletes a segment file whose frames are all done.
+pub(super) fn delete_segment(dir: &Path, number: u64) -> Result<(), JournalError> {
+    let path = segment_path(dir, number);
+    fs::remove_file(&path).map_err(JournalError::file("remove", &path))?;
+    sync_dir(dir)
+}
+
+/// What must outlive the segment files: the next number and the devices' memories.
+#[derive(Debug, Encode, Decode)]
+pub(super) struct Snapshot {
+    #[n(0)]
+    next_entry: u64,
+    #[n(1)]
+    devices: Vec<DeviceImage>,
+    /// Number of the next segment file, should all be deleted.
+    #[n(2)]
+    next_file: u64,
+}
+
+impl Snapshot {
+    pub(super) fn of(state: &State, next_file: u64) -> Self {
+        Self {
+            next_entry: state.next_entry(),
+            devices: state.device_images(),
+            next_file,
+        }
+    }
+
+    pub(super) fn restore(&self, state: &mut State) {
+        state.restore(self.next_entry, &self.devices);
+    }
+
+    pub(super) fn next_file(&self) -> u64 {
+        self.next_file
+    }
+
+    /// Writes it beside the old one and renames. It is one frame in a file of its own.
+    pub(super) fn write(&self, dir: &Path, key: &JournalKey) -> Result<(), JournalError> {
+        let body = minicbor::to_vec(self).expect("encoding into memory cannot fail");
+        let salt = random()?;
+        let mut bytes = frame::file_header(&salt).to_vec();
+        frame::encode(
+            &key.file_key(&salt),
+            FILE_HEADER_BYTES as u64,
+            0,
+            &body,
+            &mut bytes,
+        )?;
+        let new = dir.join(SNAPSHOT_NEW);
+        let written = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)
+            .and_then(|file| {
+                file.write_all_at(&bytes, 0)?;
+                file.sync_all()
+            });
+        if let Err(source) = written {
+            return Err(JournalError::DiskRefused { source });
+        }
+        let path = dir.join(SNAPSHOT);
+        fs::rename(&new, &path).map_err(JournalError::file("replace", &path))?;
+        sync_dir(dir)
+    }
+
+    /// Reads it; `None` when there is none yet.
+    pub(super) fn read(dir: &Path, key: &JournalKey) -> Result<Option<Self>, JournalError> {
+        let path = dir.join(SNAPSHOT);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(JournalError::file("read", &path))?,
+        };
+        let damaged = |offset: usize, damage| JournalError::Damaged {
+            path: path.clone(),
+            offset: offset as u64,
+            damage,
+        };
+        let salt = match frame::parse_header(&bytes) {
+            Header::Known(salt) => salt,
+            Header::Newer(version) => {
+                return Err(JournalError::NewerFormat {
+                    path,
+                    version,
+                    known: frame::FORMAT_VERSION,
+                });
+            }
+            _ => return Err(damaged(0, Damage::Header)),
+        };
+        let at = FILE_HEADER_BYTES;
+        let frame = frame::parse(&bytes[at..]).map_err(|damage| damaged(at, damage))?;
+        let body = key
+            .file_key(&salt)
+            .open(at as u64, frame.sealed)
+            .ok_or_else(|| damaged(at, Damage::Decryption))?;
+        minicbor::decode(&body)
+            .map(Some)
+            .map_err(|_| damaged(at, Damage::Entry))
+    }
+}
+
+/// The readable segment files by number.
+pub(super) type Segments = BTreeMap<u64, Segment>;

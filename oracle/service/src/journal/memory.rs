@@ -1,0 +1,246 @@
+//! What is remembered of each device, to recognise what it sends again. Pure.
+//!
+//! Two memories: the set of all sequence numbers ever kept, as intervals (a device that counts up needs one), and
+//! the fingerprints of the last messages. A number in the set whose fingerprint is still known is the same message
+//! again or a number used twice. A number in the set whose fingerprint is forgotten cannot be told apart and is
+//! refused, never silently acknowledged.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use minicbor::{Decode, Encode};
+
+use super::entry::Fingerprint;
+
+/// Intervals of sequence numbers kept per device; beyond, the lowest is given up.
+pub(super) const INTERVALS_MAX: usize = 1024;
+
+/// What a message is, compared with what the device sent before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Novelty {
+    /// Not seen before.
+    New,
+    /// The same message again.
+    Duplicate,
+    /// Another payload under a sequence number already used.
+    SequenceReused,
+    /// A sequence number from before what is remembered.
+    SequenceTooOld,
+}
+
+/// The memory of one device.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DeviceMemory {
+    intervals: BTreeMap<u64, u64>,
+    /// Numbers below it that are in no interval are too old to judge.
+    floor: u64,
+    recent: VecDeque<(Option<u64>, Fingerprint)>,
+    by_sequence: HashMap<u64, Fingerprint>,
+    without_sequence: HashSet<Fingerprint>,
+}
+
+impl DeviceMemory {
+    /// Compares a message with what is remembered.
+    pub(super) fn judge(&self, sequence: Option<u64>, fingerprint: &Fingerprint) -> Novelty {
+        let Some(sequence) = sequence else {
+            return if self.without_sequence.contains(fingerprint) {
+                Novelty::Duplicate
+            } else {
+                Novelty::New
+            };
+        };
+        match self.by_sequence.get(&sequence) {
+            Some(known) if known == fingerprint => Novelty::Duplicate,
+            Some(_) => Novelty::SequenceReused,
+            None if sequence < self.floor || self.contains(sequence) => Novelty::SequenceTooOld,
+            None => Novelty::New,
+        }
+    }
+
+    /// Remembers a message; the oldest beyond `keep` fingerprints are forgotten.
+    pub(super) fn insert(&mut self, sequence: Option<u64>, fingerprint: Fingerprint, keep: usize) {
+        let known = match sequence {
+            Some(sequence) => {
+                self.insert_sequence(sequence);
+                self.by_sequence.insert(sequence, fingerprint).is_some()
+            }
+            None => !self.without_sequence.insert(fingerprint),
+        };
+        if known {
+            return;
+        }
+        self.recent.push_back((sequence, fingerprint));
+        while self.recent.len() > keep {
+            match self.recent.pop_front() {
+                Some((Some(old), _)) => {
+                    self.by_sequence.remove(&old);
+                }
+                Some((None, old)) => {
+                    self.without_sequence.remove(&old);
+                }
+                None => break,
+            }
+        }
+    }
+
+    /// Highest sequence number kept.
+    pub(super) fn highest(&self) -> Option<u64> {
+        self.intervals.last_key_value().map(|(_, end)| *end)
+    }
+
+    fn contains(&self, sequence: u64) -> bool {
+        self.intervals
+            .range(..=sequence)
+            .next_back()
+            .is_some_and(|(_, end)| sequence <= *end)
+    }
+
+    fn insert_sequence(&mut self, sequence: u64) {
+        if self.contains(sequence) {
+            return;
+        }
+        let mut start = sequence;
+        let mut end = sequence;
+        if let Some((before, before_end)) = self.intervals.range(..sequence).next_back()
+            && before_end.checked_add(1) == Some(sequence)
+        {
+            start = *before;
+        }
+        if let Some(after) = sequence.checked_add(1)
+            && let Some(after_end) = self.intervals.remove(&after)
+        {
+            end = after_end;
+        }
+        self.intervals.insert(start, end);
+        while self.intervals.len() > INTERVALS_MAX {
+            if let Some((_, end)) = self.intervals.pop_first() {
+                self.floor = self.floor.max(end.saturating_add(1));
+            }
+        }
+    }
+
+    /// The memory as it is kept in the snapshot.
+    pub(super) fn to_image(&self, device: &str) -> DeviceImage {
+        DeviceImage {
+            device: device.to_owned(),
+            floor: self.floor,
+            intervals: self.intervals.iter().map(|(a, b)| (*a, *b)).collect(),
+            recent: self
+                .recent
+                .iter()
+                .map(|(sequence, fingerprint)| (*sequence, (*fingerprint).into()))
+                .collect(),
+        }
+    }
+
+    /// The memory from the snapshot.
+    pub(super) fn from_image(image: &DeviceImage) -> Self {
+        let mut memory = Self {
+            floor: image.floor,
+            intervals: image.intervals.iter().copied().collect(),
+            ..Self::default()
+        };
+        for (sequence, fingerprint) in &image.recent {
+            let fingerprint = **fingerprint;
+            memory.recent.push_back((*sequence, fingerprint));
+            match sequence {
+                Some(sequence) => {
+                    memory.by_sequence.insert(*sequence, fingerprint);
+                }
+                None => {
+                    memory.without_sequence.insert(fingerprint);
+                }
+            }
+        }
+        memory
+    }
+}
+
+/// One device in the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct DeviceImage {
+    #[n(0)]
+    pub(super) device: String,
+    #[n(1)]
+    floor: u64,
+    #[n(2)]
+    intervals: Vec<(u64, u64)>,
+    #[n(3)]
+    recent: Vec<(Option<u64>, minicbor::bytes::ByteArray<16>)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Fingerprint = [1; 16];
+    const B: Fingerprint = [2; 16];
+
+    #[test]
+    fn sequence_numbers_are_told_apart() {
+        let mut memory = DeviceMemory::default();
+        memory.insert(Some(5), A, 2);
+        assert_eq!(memory.judge(Some(5), &A), Novelty::Duplicate);
+        assert_eq!(memory.judge(Some(5), &B), Novelty::SequenceReused);
+        assert_eq!(memory.judge(Some(4), &A), Novelty::New);
+        memory.insert(Some(4), A, 2);
+        memory.insert(Some(7), A, 2);
+        assert_eq!(memory.judge(Some(5), &A), Novelty::SequenceTooOld);
+        assert_eq!(memory.judge(Some(6), &A), Novelty::New);
+        assert_eq!(memory.highest(), Some(7));
+    }
+
+    #[test]
+    fn without_sequence_the_payload_decides() {
+        let mut memory = DeviceMemory::default();
+        memory.insert(None, A, 1);
+        assert_eq!(memory.judge(None, &A), Novelty::Duplicate);
+        assert_eq!(memory.judge(None, &B), Novelty::New);
+        memory.insert(None, B, 1);
+        assert_eq!(memory.judge(None, &A), Novelty::New, "forgotten");
+    }
+
+    #[test]
+    fn counting_up_needs_one_interval_in_any_order() {
+        let mut memory = DeviceMemory::default();
+        for sequence in (0..100).rev().chain(100..200).chain([u64::MAX]) {
+            memory.insert(Some(sequence), A, 4);
+        }
+        assert_eq!(memory.intervals.len(), 2);
+        assert_eq!(memory.judge(Some(50), &A), Novelty::SequenceTooOld);
+    }
+
+    #[test]
+    fn gaps_are_bounded_and_what_is_given_up_is_too_old() {
+        let mut memory = DeviceMemory::default();
+        for sequence in 0..=INTERVALS_MAX as u64 {
+            memory.insert(Some(sequence * 2), A, 1);
+        }
+        assert_eq!(memory.intervals.len(), INTERVALS_MAX);
+        assert_eq!(memory.judge(Some(0), &A), Novelty::SequenceTooOld);
+        assert_eq!(memory.judge(Some(1), &A), Novelty::New);
+        assert_eq!(memory.judge(Some(3), &A), Novelty::New);
+    }
+
+    #[test]
+    fn the_image_keeps_everything() {
+        let mut memory = DeviceMemory::default();
+        for (sequence, fingerprint) in [(Some(1), A), (None, B), (Some(9), B)] {
+            memory.insert(sequence, fingerprint, 8);
+        }
+        let image = memory.to_image("d");
+        let bytes = minicbor::to_vec(&image).unwrap();
+        let back = DeviceMemory::from_image(&minicbor::decode::<DeviceImage>(&bytes).unwrap());
+        for (sequence, fingerprint) in [
+            (Some(1), A),
+            (None, B),
+            (Some(9), B),
+            (Some(9), A),
+            (Some(2), A),
+        ] {
+            assert_eq!(
+                memory.judge(sequence, &fingerprint),
+                back.judge(sequence, &fingerprint)
+            );
+        }
+    }
+}

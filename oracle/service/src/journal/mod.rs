@@ -1,0 +1,293 @@
+//! The journal: what a device was told is kept, is kept here.
+//!
+//! A reading is appended, encrypted, to a segment file and synced before its PUBACK or PUBREC goes out. It then
+//! passes the states received, sealed, pinned, committed, done; each step appends a frame, so that a restart resumes
+//! where the last durable frame says. A file is deleted when everything in it is done; what is needed to recognise
+//! a repeated message outlives it in the snapshot.
+//!
+//! ```text
+//! DIR/lock                       held while the journal is open
+//! DIR/journal.key                32 random bytes, mode 0600 (may be elsewhere)
+//! DIR/snapshot                   next entry number, memories of the devices
+//! DIR/0000000000000001.journal   segment file; frame.rs draws the format
+//! ```
+
+mod cipher;
+mod config;
+mod entry;
+mod error;
+mod files;
+mod frame;
+pub mod inspect;
+mod memory;
+mod state;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use config::Config;
+pub use entry::{
+    Commitment, Entry, EntryId, Fingerprint, Reading, RecordKey, Refused, SealedRecord, fingerprint,
+};
+pub use error::{Damage, JournalError, KeyError};
+pub use state::{Counts, Pending, Stage, UnfinishedRecord};
+pub use writer::Accepted;
+
+use cipher::JournalKey;
+use files::Snapshot;
+use state::State;
+use writer::{Command, Limits, Shared, Writer};
+
+/// Appends that may wait for the writer; more callers wait before it.
+const COMMANDS_WAITING_MAX: usize = 4096;
+
+/// An open journal. Cheap to clone; the files are closed when the last clone is gone.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    thread: Arc<Thread>,
+}
+
+/// Ends with the journal: joins the writer and gives the lock back.
+#[derive(Debug)]
+struct Thread {
+    writer: Mutex<Option<JoinHandle<()>>>,
+    _lock: File,
+}
+
+impl Journal {
+    /// Opens or makes the journal, cuts a torn tail, and rebuilds its state.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`]: the folder or key cannot be used, another process has it open, or durable bytes are
+    /// damaged, in which case nothing is skipped and the file and offset are named.
+    pub fn open(config: &Config) -> Result<Self, JournalError> {
+        let dir = config.dir.as_path();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(JournalError::file("create", dir))?;
+        let lock = files::lock(dir)?;
+        let numbers = files::list_segments(dir)?;
+        let key = JournalKey::load(&config.key_file, numbers.is_empty())?;
+        let mut state = State::new(config.remember_per_device);
+        let snapshot = Snapshot::read(dir, &key)?;
+        let mut next_file = 1;
+        if let Some(snapshot) = &snapshot {
+            snapshot.restore(&mut state);
+            next_file = snapshot.next_file();
+        }
+        let mut segments = files::Segments::new();
+        for number in &numbers {
+            let newest = Some(number) == numbers.last();
+            let scanned = files::scan(dir, *number, newest, &key, |entry, location| {
+                state.apply(entry, location);
+            })?;
+            if let Some(torn_at) = scanned.torn_at {
+                tracing::warn!(
+                    file = number,
+                    torn_at,
+                    "journal ends in a torn write, cut off"
+                );
+                files::cut(dir, *number, torn_at)?;
+            }
+            if let Some(segment) = scanned.segment {
+                segments.insert(*number, segment);
+                next_file = next_file.max(number + 1);
+            } else {
+                next_file = next_file.max(*number);
+            }
+        }
+        let shared = Arc::new(Shared::new(dir.to_path_buf(), state, segments));
+        let limits = Limits {
+            file_bytes: config.file_bytes,
+            total_bytes: config.max_bytes,
+            window: config.fsync_window,
+        };
+        // Never the old file again: a new one has a new key, so no nonce can meet its like from before.
+        if let Some(last) = shared.segments().last_key_value() {
+            next_file = last.0 + 1;
+        }
+        let writer = Writer::new(Arc::clone(&shared), key, limits, next_file)?;
+        let (commands, receiver) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run(receiver))
+            .map_err(JournalError::file("start the writer of", dir))?;
+        Ok(Self {
+            shared,
+            commands,
+            thread: Arc::new(Thread {
+                writer: Mutex::new(Some(thread)),
+                _lock: lock,
+            }),
+        })
+    }
+
+    /// Keeps a reading. When this returns, the answer is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Full`] when the size limit is reached, [`JournalError::DiskRefused`] when the disk is full,
+    /// [`JournalError::Failed`] when the journal has to be reopened. Nothing was kept then.
+    pub async fn receive(&self, reading: Reading) -> Result<Accepted, JournalError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands
+            .send(Command::Receive(Box::new(reading), answer))
+            .await
+            .map_err(|_| JournalError::Failed)?;
+        answered.await.map_err(|_| JournalError::Failed)?
+    }
+
+    /// Keeps a reading, waiting up to `patience` for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::receive`].
+    pub async fn receive_patiently(
+        &self,
+        reading: Reading,
+        patience: Duration,
+    ) -> Result<Accepted, JournalError> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let space = self.shared.space.notified();
+            match self.receive(reading.clone()).await {
+                Err(JournalError::Full) => {
+                    if tokio::time::timeout_at(deadline, space).await.is_err() {
+                        return Err(JournalError::Full);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Appends a step of a record, or a dead letter. When this returns, it is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::DiskRefused`] or [`JournalError::Failed`].
+    pub async fn append(&self, entry: Entry) -> Result<(), JournalError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands
+            .send(Command::Append(entry, answer))
+            .await
+            .map_err(|_| JournalError::Failed)?;
+        answered.await.map_err(|_| JournalError::Failed)?
+    }
+
+    /// Reads kept readings back, payloads included, in the order asked for. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::NoSuchEntry`] when one is done already, or why it cannot be read.
+    pub fn read(&self, entries: &[EntryId]) -> Result<Vec<Reading>, JournalError> {
+        entries
+            .iter()
+            .map(|id| {
+                // A frame may be copied to another file while it is read; the second look finds it there.
+                for _ in 0..2 {
+                    let location = self.shared.state().location(*id);
+                    let location = location.ok_or(JournalError::NoSuchEntry { entry: id.0 })?;
+                    match self.shared.read(location) {
+                        Ok(Entry::Received { reading, .. }) => return Ok(reading),
+                        Ok(_) => break,
+                        Err(JournalError::Gap { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Err(JournalError::NoSuchEntry { entry: id.0 })
+            })
+            .collect()
+    }
+
+    /// Readings that are in no record yet, oldest first.
+    #[must_use]
+    pub fn unsealed(&self) -> Vec<Pending> {
+        self.shared.state().unsealed()
+    }
+
+    /// Records that are not done, with their stage.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<UnfinishedRecord> {
+        self.shared.state().unfinished()
+    }
+
+    /// A record that is not done.
+    #[must_use]
+    pub fn record(&self, record: RecordKey) -> Option<UnfinishedRecord> {
+        self.shared.state().record(record).cloned()
+    }
+
+    /// The readings of a record that is not done, without payloads.
+    #[must_use]
+    pub fn readings_of(&self, record: RecordKey) -> Vec<Pending> {
+        let state = self.shared.state();
+        let Some(unfinished) = state.record(record) else {
+            return Vec::new();
+        };
+        let entries = unfinished.sealed.entries.iter();
+        entries
+            .filter_map(|id| state.pending(*id).cloned())
+            .collect()
+    }
+
+    /// How much is in which state.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.state().counts()
+    }
+
+    /// Bytes of all segment files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes()
+    }
+
+    /// Highest sequence number kept of a device.
+    #[must_use]
+    pub fn highest_sequence(&self, device: &str) -> Option<u64> {
+        self.shared.state().highest_sequence(device)
+    }
+
+    /// Returns when the journal has failed; the process MUST then end with an error.
+    pub async fn failure(&self) {
+        let mut failed = self.shared.failed.subscribe();
+        // The sender lives in `shared`, which this borrows.
+        drop(failed.wait_for(|failed| *failed).await);
+    }
+
+    /// Closes the journal: waits until everything appended is durable. Other clones can append no more after it.
+    pub async fn close(self) {
+        let Self {
+            shared,
+            commands,
+            thread,
+        } = self;
+        drop(commands);
+        drop(shared);
+        let handle = thread
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(handle) = handle {
+            let joined = tokio::task::spawn_blocking(move || handle.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the journal's writer ended badly");
+            }
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! What the journal holds, in memory: readings and records that are not done, and what is remembered of devices.
+//! Pure: the same function applies a frame on replay and after it was written.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::entry::{Commitment, Entry, EntryId, Fingerprint, RecordKey, SealedRecord, fingerprint};
+use super::memory::{DeviceImage, DeviceMemory, Novelty};
+
+/// Where a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Location {
+    /// Number of the segment file.
+    pub(super) file: u64,
+    /// Offset of the frame, bytes.
+    pub(super) offset: u64,
+    /// Bytes of the whole frame.
+    pub(super) bytes: u64,
+}
+
+/// How far a record has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Its object is in the spool.
+    Sealed,
+    /// Its object is pinned on IPFS.
+    Pinned,
+    /// It is on the ledger.
+    Committed(Commitment),
+}
+
+/// A reading that is not yet done, without its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Its number.
+    pub id: EntryId,
+    /// The device it came from.
+    pub device: String,
+    /// The device's sequence number, if it gave one.
+    pub sequence: Option<u64>,
+    /// Fingerprint of the payload.
+    pub fingerprint: Fingerprint,
+    /// The patient it belongs to.
+    pub patient: String,
+    /// Record type.
+    pub code: String,
+    /// Media type of the payload.
+    pub content_type: String,
+    /// When it was received, milliseconds since 1970.
+    pub received_ms: u64,
+    /// First and last second of the period it covers, since 1970.
+    pub period: (i64, i64),
+    /// Bytes of the payload.
+    pub payload_bytes: u64,
+    /// Whether it becomes a record of its own.
+    pub alone: bool,
+}
+
+/// A record that is not yet done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedRecord {
+    /// What was sealed.
+    pub sealed: SealedRecord,
+    /// How far it has come.
+    pub stage: Stage,
+}
+
+#[derive(Debug)]
+struct Held<T> {
+    value: T,
+    location: Location,
+}
+
+/// How many readings and records are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Readings received and not sealed.
+    pub received: usize,
+    /// Records sealed and not pinned.
+    pub sealed: usize,
+    /// Records pinned and not committed.
+    pub pinned: usize,
+    /// Records committed whose receipts are not out.
+    pub committed: usize,
+    /// Received time of the oldest reading that is not done, milliseconds since 1970.
+    pub oldest_ms: Option<u64>,
+}
+
+/// The journal's content.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    next_entry: u64,
+    devices: HashMap<String, DeviceMemory>,
+    entries: BTreeMap<EntryId, Held<Pending>>,
+    records: BTreeMap<RecordKey, Held<UnfinishedRecord>>,
+    record_of: HashMap<EntryId, RecordKey>,
+    /// Frames not done, by file.
+    live: BTreeMap<u64, u64>,
+    keep: usize,
+}
+
+impl State {
+    pub(super) fn new(keep: usize) -> Self {
+        Self {
+            keep,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn next_entry(&self) -> u64 {
+        self.next_entry
+    }
+
+    pub(super) fn judge(
+        &self,
+        device: &str,
+        sequence: Option<u64>,
+        fingerprint: &Fingerprint,
+    ) -> Novelty {
+        self.devices
+            .get(device)
+            .map_or(Novelty::New, |memory| memory.judge(sequence, fingerprint))
+    }
+
+    /// Takes in a frame that is durable. MUST be safe to run twice for the same frame or a copy of it.
+    pub(super) fn apply(&mut self, entry: Entry, location: Location) {
+        match entry {
+            Entry::Received { id, reading } => {
+                self.next_entry = self.next_entry.max(id.0 + 1);
+                let fingerprint = fingerprint(&reading.payload);
+                self.devices
+                    .entry(reading.device.clone())
+                    .or_default()
+                    .insert(reading.sequence, fingerprint, self.keep);
+                let pending = Pending {
+                    id,
+                    device: reading.device,
+                    sequence: reading.sequence,
+                    fingerprint,
+                    patient: reading.patient,
+                    code: reading.code,
+                    content_type: reading.content_type,
+                    received_ms: reading.received_ms,
+                    period: (reading.period_start, reading.period_end),
+                    payload_bytes: reading.payload.len() as u64,
+                    alone: reading.alone,
+                };
+                *self.live.entry(location.file).or_default() += 1;
+                let held = Held {
+                    value: pending,
+                    location,
+                };
+                if let Some(old) = self.entries.insert(id, held) {
+                    self.release(old.location);
+                }
+            }
+            Entry::Sealed(sealed) => self.apply_sealed(sealed, location),
+            Entry::Pinned(records) => self.advance(&records, |stage| match stage {
+                Stage::Sealed => Stage::Pinned,
+                other => other,
+            }),
+            Entry::Committed {
+                records,
+                commitment,
+            } => self.advance(&records, |stage| match stage {
+                Stage::Sealed | Stage::Pinned => Stage::Committed(commitment.clone()),
+                other => other,
+            }),
+            Entry::Done(records) => {
+                for record in records {
+                    self.finish(record);
+                }
+            }
+            Entry::Refused(_) => {}
+        }
+    }
+
+    fn apply_sealed(&mut self, sealed: SealedRecord, location: Location) {
+        for entry in &sealed.entries {
+            self.record_of.insert(*entry, sealed.record);
+        }
+        *self.live.entry(location.file).or_default() += 1;
+        let key = sealed.record;
+        let stage = self
+            .records
+            .get(&key)
+            .map_or(Stage::Sealed, |held| held.value.stage.clone());
+        let held = Held {
+            value: UnfinishedRecord { sealed, stage },
+            location,
+        };
+        if let Some(old) = self.records.insert(key, held) {
+            self.release(old.location);
+        }
+    }
+
+    fn advance(&mut self, records: &[RecordKey], step: impl Fn(Stage) -> Stage) {
+        for record in records {
+            if let Some(held) = self.records.get_mut(record) {
+                held.value.stage = step(held.value.stage.clone());
+            }
+        }
+    }
+
+    fn finish(&mut self, record: RecordKey) {
+        let Some(held) = self.records.remove(&record) else {
+            return;
+        };
+        self.release(held.location);
+        for entry in held.value.sealed.entries {
+            self.record_of.remove(&entry);
+            if let Some(held) = self.entries.remove(&entry) {
+                self.release(held.location);
+            }
+        }
+    }
+
+    fn release(&mut self, location: Location) {
+        if let Some(count) = self.live.get_mut(&location.file) {
+            *count -= 1;
+            if *count == 0 {
+                self.live.remove(&location.file);
+            }
+        }
+    }
+
+    /// Whether nothing unfinished is in this file.
+    pub(super) fn is_dead(&self, file: u64) -> bool {
+        !self.live.contains_key(&file)
+    }
+
+    /// Bytes of unfinished frames in this file.
+    pub(super) fn live_bytes(&self, file: u64) -> u64 {
+        let entries = self.entries.values().map(|held| held.location);
+        let records = self.records.values().map(|held| held.location);
+        entries
+            .chain(records)
+            .filter(|location| location.file == file)
+            .map(|location| location.bytes)
+            .sum()
+    }
+
+    /// What of this file must be written again before it may be deleted, readings first.
+    pub(super) fn live_in(&self, file: u64) -> (Vec<(EntryId, Location)>, Vec<UnfinishedRecord>) {
+        let entries = self
+            .entries
+            .values()
+            .filter(|held| held.location.file == file)
+            .map(|held| (held.value.id, held.location))
+            .collect();
+        let records = self
+            .records
+            .values()
+            .filter(|held| held.location.file == file)
+            .map(|held| held.value.clone())
+            .collect();
+        (entries, records)
+    }
+
+    pub(super) fn location(&self, entry: EntryId) -> Option<Location> {
+        self.entries.get(&entry).map(|held| held.location)
+    }
+
+    pub(super) fn pending(&self, entry: EntryId) -> Option<&Pending> {
+        self.entries.get(&entry).map(|held| &held.value)
+    }
+
+    /// Readings that are in no record, oldest first.
+    pub(super) fn unsealed(&self) -> Vec<Pending> {
+        self.entries
+            .values()
+            .filter(|held| !self.record_of.contains_key(&held.value.id))
+            .map(|held| held.value.clone())
+            .collect()
+    }
+
+    pub(super) fn record(&self, record: RecordKey) -> Option<&UnfinishedRecord> {
+        self.records.get(&record).map(|held| &held.value)
+    }
+
+    pub(super) fn unfinished(&self) -> Vec<UnfinishedRecord> {
+        self.records
+            .values()
+            .map(|held| held.value.clone())
+            .collect()
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            received: self.entries.len().saturating_sub(self.record_of.len()),
+            oldest_ms: self
+                .entries
+                .first_key_value()
+                .map(|(_, held)| held.value.received_ms),
+            ..Counts::default()
+        };
+        for held in self.records.values() {
+            match held.value.stage {
+                Stage::Sealed => counts.sealed += 1,
+                Stage::Pinned => counts.pinned += 1,
+                Stage::Committed(_) => counts.committed += 1,
+            }
+        }
+        counts
+    }
+
+    pub(super) fn highest_sequence(&self, device: &str) -> Option<u64> {
+        self.devices.get(device).and_then(DeviceMemory::highest)
+    }
+
+    pub(super) fn device_images(&self) -> Vec<DeviceImage> {
+        self.devices
+            .iter()
+            .map(|(device, memory)| memory.to_image(device))
+            .collect()
+    }
+
+    /// Starts from a snapshot.
+    pub(super) fn restore(&mut self, next_entry: u64, devices: &[DeviceImage]) {
+        self.next_entry = self.next_entry.max(next_entry);
+        for image in devices {
+            self.devices
+                .insert(image.device.clone(), DeviceMemory::from_image(image));
+        }
+    }
+}

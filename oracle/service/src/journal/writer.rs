@@ -1,0 +1,454 @@
+//! The one thread that writes: collects waiting appends, writes them, syncs once, then answers them all.
+//!
+//! An append is answered MUST NOT before its bytes are synced. When the disk refuses bytes the file is cut back and
+//! the appends are refused; when a sync or the cut fails, the state of the disk is unknown, every later append is
+//! refused, and the process has to end (an fsync that failed once may succeed later without the bytes being there).
+
+use std::collections::HashMap;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::cipher::JournalKey;
+use super::entry::{Entry, EntryId, Fingerprint, Reading, fingerprint};
+use super::error::JournalError;
+use super::files::{self, Segment, Segments, Snapshot};
+use super::frame;
+use super::memory::Novelty;
+use super::state::{Location, Pending, Stage, State};
+
+/// Appends taken into one sync at most.
+pub(super) const BATCH_APPENDS_MAX: usize = 1024;
+/// Bytes written before one sync at most.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Live bytes of the oldest file that are worth writing again to free it: this share of it at most.
+const COPY_SHARE: u64 = 2;
+
+/// What became of an accepted reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// Kept; this is what the pipeline needs to know.
+    New(Pending),
+    /// The device sent it before; it is kept already.
+    Duplicate,
+    /// The device used this sequence number for another payload.
+    SequenceReused,
+    /// The sequence number lies before what is remembered of the device.
+    SequenceTooOld,
+}
+
+/// A request to the writer.
+pub(super) enum Command {
+    Receive(
+        Box<Reading>,
+        oneshot::Sender<Result<Accepted, JournalError>>,
+    ),
+    Append(Entry, oneshot::Sender<Result<(), JournalError>>),
+}
+
+/// What the writer shares with readers.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) dir: PathBuf,
+    /// Held for a few lines, never across a write or an await.
+    state: Mutex<State>,
+    segments: Mutex<Segments>,
+    /// Rings when a file was deleted.
+    pub(super) space: Notify,
+    pub(super) failed: watch::Sender<bool>,
+}
+
+impl Shared {
+    pub(super) fn new(dir: PathBuf, state: State, segments: Segments) -> Self {
+        Self {
+            dir,
+            state: Mutex::new(state),
+            segments: Mutex::new(segments),
+            space: Notify::new(),
+            failed: watch::Sender::new(false),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn segments(&self) -> MutexGuard<'_, Segments> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.segments().values().map(|segment| segment.bytes).sum()
+    }
+
+    pub(super) fn read(&self, location: Location) -> Result<Entry, JournalError> {
+        let segment = self.segments().get(&location.file).cloned();
+        let path = files::segment_path(&self.dir, location.file);
+        segment
+            .ok_or_else(|| JournalError::Gap { path: path.clone() })?
+            .read(&path, location)
+    }
+}
+
+/// Limits of the files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) file_bytes: u64,
+    pub(super) total_bytes: u64,
+    pub(super) window: Duration,
+}
+
+/// An append waiting for the sync.
+enum Waiting {
+    Received(oneshot::Sender<Result<Accepted, JournalError>>, Accepted),
+    Appended(oneshot::Sender<Result<(), JournalError>>),
+}
+
+/// Frames built and not yet durable.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    frames: Vec<(Entry, Location)>,
+    waiting: Vec<Waiting>,
+    /// Readings in this batch, which the state does not know yet.
+    sequences: HashMap<(String, u64), Fingerprint>,
+    fingerprints: HashMap<(String, Fingerprint), ()>,
+}
+
+/// The writing side; owned by the writer's thread.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    key: JournalKey,
+    limits: Limits,
+    number: u64,
+    current: Segment,
+    next_entry: u64,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        key: JournalKey,
+        limits: Limits,
+        number: u64,
+    ) -> Result<Self, JournalError> {
+        let current = files::create_segment(&shared.dir, number, &key)?;
+        shared.segments().insert(number, current.clone());
+        let next_entry = shared.state().next_entry();
+        Ok(Self {
+            shared,
+            key,
+            limits,
+            number,
+            current,
+            next_entry,
+        })
+    }
+
+    /// Runs until every sender is gone or the journal has failed.
+    pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(first) = commands.blocking_recv() {
+            let mut batch = Batch::default();
+            self.take(first, &mut batch);
+            if !self.limits.window.is_zero() {
+                // A longer window trades latency for fewer syncs; the default is none.
+                std::thread::sleep(self.limits.window);
+            }
+            while batch.bytes.len() < BATCH_BYTES_MAX && batch.waiting.len() < BATCH_APPENDS_MAX {
+                match commands.try_recv() {
+                    Ok(command) => self.take(command, &mut batch),
+                    Err(_) => break,
+                }
+            }
+            if self.commit(batch).is_err() {
+                self.fail(&mut commands);
+                return;
+            }
+        }
+    }
+
+    /// Judges one request and builds its frame.
+    fn take(&mut self, command: Command, batch: &mut Batch) {
+        match command {
+            Command::Append(entry, answer) => match self.build(entry, batch) {
+                Ok(()) => batch.waiting.push(Waiting::Appended(answer)),
+                Err(error) => drop(answer.send(Err(error))),
+            },
+            Command::Receive(reading, answer) => match self.receive(*reading, batch) {
+                Ok(accepted) => batch.waiting.push(Waiting::Received(answer, accepted)),
+                Err(error) => drop(answer.send(Err(error))),
+            },
+        }
+    }
+
+    fn receive(&mut self, reading: Reading, batch: &mut Batch) -> Result<Accepted, JournalError> {
+        let fingerprint = fingerprint(&reading.payload);
+        match self.novelty(&reading, fingerprint, batch) {
+            Novelty::New => {}
+            Novelty::Duplicate => return Ok(Accepted::Duplicate),
+            Novelty::SequenceReused => return Ok(Accepted::SequenceReused),
+            Novelty::SequenceTooOld => return Ok(Accepted::SequenceTooOld),
+        }
+        let frame = frame::frame_bytes(reading.payload.len());
+        if self.shared.bytes() + batch.bytes.len() as u64 + frame > self.limits.total_bytes {
+            return Err(JournalError::Full);
+        }
+        let id = EntryId(self.next_entry);
+        let pending = pending(id, &reading, fingerprint);
+        let device = reading.device.clone();
+        let sequence = reading.sequence;
+        self.build(Entry::Received { id, reading }, batch)?;
+        self.next_entry += 1;
+        match sequence {
+            Some(sequence) => drop(batch.sequences.insert((device, sequence), fingerprint)),
+            None => drop(batch.fingerprints.insert((device, fingerprint), ())),
+        }
+        Ok(Accepted::New(pending))
+    }
+
+    fn novelty(&self, reading: &Reading, fingerprint: Fingerprint, batch: &Batch) -> Novelty {
+        let in_batch = match reading.sequence {
+            Some(sequence) => batch
+                .sequences
+                .get(&(reading.device.clone(), sequence))
+                .map(|known| {
+                    if *known == fingerprint {
+                        Novelty::Duplicate
+                    } else {
+                        Novelty::SequenceReused
+                    }
+                }),
+            None => batch
+                .fingerprints
+                .get(&(reading.device.clone(), fingerprint))
+                .map(|()| Novelty::Duplicate),
+        };
+        in_batch.unwrap_or_else(|| {
+            self.shared
+                .state()
+                .judge(&reading.device, reading.sequence, &fingerprint)
+        })
+    }
+
+    fn build(&self, entry: Entry, batch: &mut Batch) -> Result<(), JournalError> {
+        let start = batch.bytes.len();
+        let offset = self.current.bytes + start as u64;
+        frame::encode(
+            &self.current.key,
+            offset,
+            self.current.bytes,
+            &entry.to_bytes(),
+            &mut batch.bytes,
+        )?;
+        let location = Location {
+            file: self.number,
+            offset,
+            bytes: (batch.bytes.len() - start) as u64,
+        };
+        batch.frames.push((entry, location));
+        Ok(())
+    }
+
+    /// Makes a batch durable, applies and answers it. An error means that the journal has failed.
+    fn commit(&mut self, batch: Batch) -> Result<(), JournalError> {
+        if !batch.bytes.is_empty() {
+            match self.write(&batch.bytes) {
+                Ok(()) => {}
+                Err(JournalError::DiskRefused { source }) => {
+                    refuse(batch.waiting, &source);
+                    return Ok(());
+                }
+                Err(error) => {
+                    refuse_all(batch.waiting);
+                    return Err(error);
+                }
+            }
+        }
+        let finished = batch
+            .frames
+            .iter()
+            .any(|(entry, _)| matches!(entry, Entry::Done(_)));
+        {
+            let mut state = self.shared.state();
+            for (entry, location) in batch.frames {
+                state.apply(entry, location);
+            }
+        }
+        for waiting in batch.waiting {
+            match waiting {
+                Waiting::Received(answer, accepted) => drop(answer.send(Ok(accepted))),
+                Waiting::Appended(answer) => drop(answer.send(Ok(()))),
+            }
+        }
+        let rotated = self.current.bytes >= self.limits.file_bytes && self.rotate()?;
+        if finished || rotated {
+            self.reclaim()?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
+        let start = self.current.bytes;
+        if let Err(source) = self.current.file.write_all_at(bytes, start) {
+            tracing::error!(error = %source, "journal write refused");
+            let undone = self
+                .current
+                .file
+                .set_len(start)
+                .and_then(|()| self.current.file.sync_data());
+            return match undone {
+                Ok(()) => Err(JournalError::DiskRefused { source }),
+                Err(_) => Err(JournalError::Failed),
+            };
+        }
+        if let Err(source) = self.current.file.sync_data() {
+            tracing::error!(error = %source, "journal sync failed");
+            return Err(JournalError::Failed);
+        }
+        self.current.bytes += bytes.len() as u64;
+        if let Some(segment) = self.shared.segments().get_mut(&self.number) {
+            segment.bytes = self.current.bytes;
+        }
+        metrics::histogram!("salus_journal_sync_bytes").record(bytes.len() as f64);
+        Ok(())
+    }
+
+    /// Starts a new file. A disk that refuses leaves the old one in use.
+    fn rotate(&mut self) -> Result<bool, JournalError> {
+        match files::create_segment(&self.shared.dir, self.number + 1, &self.key) {
+            Ok(segment) => {
+                self.number += 1;
+                self.current = segment.clone();
+                self.shared.segments().insert(self.number, segment);
+                Ok(true)
+            }
+            Err(JournalError::DiskRefused { source }) => {
+                tracing::warn!(error = %source, "no new journal file");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes the oldest files as far as everything in them is done, and frees a file that is mostly done.
+    fn reclaim(&mut self) -> Result<(), JournalError> {
+        loop {
+            let oldest = self.shared.segments().first_key_value().map(|(n, _)| *n);
+            let Some(oldest) = oldest.filter(|number| *number < self.number) else {
+                return Ok(());
+            };
+            if !self.shared.state().is_dead(oldest) && !self.copy_forward(oldest)? {
+                return Ok(());
+            }
+            let snapshot = Snapshot::of(&self.shared.state(), self.number + 1);
+            match snapshot.write(&self.shared.dir, &self.key) {
+                Ok(()) => {}
+                Err(JournalError::DiskRefused { source }) => {
+                    tracing::warn!(error = %source, "journal snapshot refused, nothing is deleted");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+            self.shared.segments().remove(&oldest);
+            files::delete_segment(&self.shared.dir, oldest)?;
+            self.shared.space.notify_waiters();
+        }
+    }
+
+    /// Writes what lives in an old file again, if that is worth it. Whether the file is free now.
+    fn copy_forward(&mut self, file: u64) -> Result<bool, JournalError> {
+        if self.shared.bytes() < self.limits.total_bytes / COPY_SHARE {
+            return Ok(false);
+        }
+        let file_bytes = self.shared.segments().get(&file).map_or(0, |s| s.bytes);
+        if self.shared.state().live_bytes(file) > file_bytes / COPY_SHARE {
+            return Ok(false);
+        }
+        let (entries, records) = self.shared.state().live_in(file);
+        let mut batch = Batch::default();
+        for (_, location) in entries {
+            let entry = self.shared.read(location)?;
+            self.build(entry, &mut batch)?;
+        }
+        for record in records {
+            let key = record.sealed.record;
+            self.build(Entry::Sealed(record.sealed), &mut batch)?;
+            match record.stage {
+                Stage::Sealed => {}
+                Stage::Pinned => self.build(Entry::Pinned(vec![key]), &mut batch)?,
+                Stage::Committed(commitment) => {
+                    let records = vec![key];
+                    self.build(
+                        Entry::Committed {
+                            records,
+                            commitment,
+                        },
+                        &mut batch,
+                    )?;
+                }
+            }
+        }
+        match self.write(&batch.bytes) {
+            Ok(()) => {}
+            Err(JournalError::DiskRefused { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let mut state = self.shared.state();
+        for (entry, location) in batch.frames {
+            state.apply(entry, location);
+        }
+        Ok(state.is_dead(file))
+    }
+
+    fn fail(&self, commands: &mut mpsc::Receiver<Command>) {
+        tracing::error!("the journal has failed; the process must end");
+        self.shared.failed.send_replace(true);
+        commands.close();
+        while let Ok(command) = commands.try_recv() {
+            match command {
+                Command::Receive(_, answer) => drop(answer.send(Err(JournalError::Failed))),
+                Command::Append(_, answer) => drop(answer.send(Err(JournalError::Failed))),
+            }
+        }
+    }
+}
+
+fn pending(id: EntryId, reading: &Reading, fingerprint: Fingerprint) -> Pending {
+    Pending {
+        id,
+        device: reading.device.clone(),
+        sequence: reading.sequence,
+        fingerprint,
+        patient: reading.patient.clone(),
+        code: reading.code.clone(),
+        content_type: reading.content_type.clone(),
+        received_ms: reading.received_ms,
+        period: (reading.period_start, reading.period_end),
+        payload_bytes: reading.payload.len() as u64,
+        alone: reading.alone,
+    }
+}
+
+fn refuse(waiting: Vec<Waiting>, source: &std::io::Error) {
+    let refused = || JournalError::DiskRefused {
+        source: std::io::Error::from(source.kind()),
+    };
+    for waiting in waiting {
+        match waiting {
+            Waiting::Received(answer, _) => drop(answer.send(Err(refused()))),
+            Waiting::Appended(answer) => drop(answer.send(Err(refused()))),
+        }
+    }
+}
+
+fn refuse_all(waiting: Vec<Waiting>) {
+    for waiting in waiting {
+        match waiting {
+            Waiting::Received(answer, _) => drop(answer.send(Err(JournalError::Failed))),
+            Waiting::Appended(answer) => drop(answer.send(Err(JournalError::Failed))),
+        }
+    }
+}
