@@ -249,7 +249,7 @@ impl Certificate {
     }
 
     /// Whether `issuer` is named as the issuer and its key made the signature.
-    pub(crate) fn is_issued_by(&self, issuer: &Self) -> bool {
+    pub fn is_issued_by(&self, issuer: &Self) -> bool {
         let signed = &self.0.signed;
         self.0.raw_issuer == issuer.0.raw_subject
             && issuer
