@@ -1,0 +1,106 @@
+//! `block/put`, `block/get`, `block/stat`: blocks as they are.
+
+use bytes::Bytes;
+use cid::Version;
+use futures::stream;
+use serde::Serialize;
+
+use super::{
+    answer::{Answer, RpcError},
+    blocking,
+    request::Request,
+    upload::{Part, Parts},
+};
+use crate::{
+    block::{self, DAG_PB, MAX_BLOCK_BYTES},
+    path::ContentPath,
+    store::Batch,
+};
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct BlockStat {
+    key: String,
+    size: usize,
+}
+
+pub(super) async fn put(request: Request) -> Result<Answer, RpcError> {
+    let (version, codec) = codec(&request)?;
+    match request.option("mhtype") {
+        None | Some("" | "sha2-256") => {}
+        Some(other) => return Err(RpcError::Hash(other.to_owned())),
+    }
+    if !matches!(request.integer("mhlen", "int")?, None | Some(-1 | 32)) {
+        return Err(RpcError::Unsupported("mhlen"));
+    }
+    let pin = request.flag("pin")?.unwrap_or(false);
+    let limits = request.limits;
+    let mut batch = Batch::new(request.store.clone());
+    let mut parts = Parts::new(request.files("data")?, &limits, "data");
+    let mut stats = Vec::new();
+    let mut roots = Vec::new();
+    while let Some(part) = parts.next().await? {
+        let Part::File(mut file) = part else {
+            return Err(RpcError::FileType("application/x-directory".to_owned()));
+        };
+        let mut bytes = Vec::new();
+        while let Some(piece) = file.piece().await? {
+            if bytes.len() + piece.len() > MAX_BLOCK_BYTES {
+                return Err(RpcError::BlockTooLarge);
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        let cid = block::cid_of(version, codec, &bytes);
+        stats.push(BlockStat {
+            key: cid.to_string(),
+            size: bytes.len(),
+        });
+        roots.push(cid);
+        batch = blocking(move || batch.put(&cid, &bytes).map(|()| batch)).await?;
+    }
+    if !pin {
+        roots.clear();
+    }
+    for pinned in blocking(move || batch.commit_and_try_roots(&roots)).await? {
+        pinned.map_err(RpcError::Pin)?;
+    }
+    Answer::json_lines(stats)
+}
+
+fn codec(request: &Request) -> Result<(Version, u64), RpcError> {
+    let legacy = request.option("format").filter(|format| !format.is_empty());
+    let name = match legacy {
+        Some("v0") => return Ok((Version::V0, DAG_PB)),
+        Some("protobuf") => "dag-pb",
+        Some("cbor") => "dag-cbor",
+        Some(other) => other,
+        None => request.option("cid-codec").unwrap_or("raw"),
+    };
+    match block::codec(name) {
+        Some(codec) => Ok((Version::V1, codec)),
+        None => Err(RpcError::Codec(name.to_owned())),
+    }
+}
+
+pub(super) async fn get(request: Request) -> Result<Answer, RpcError> {
+    let (_, bytes) = find(request).await?;
+    let piece = stream::iter([Ok(Bytes::from(bytes))]);
+    Ok(Answer::stream("application/vnd.ipld.raw", None, piece))
+}
+
+pub(super) async fn stat(request: Request) -> Result<Answer, RpcError> {
+    let (key, bytes) = find(request).await?;
+    Answer::json(&BlockStat {
+        key,
+        size: bytes.len(),
+    })
+}
+
+async fn find(request: Request) -> Result<(String, Vec<u8>), RpcError> {
+    let path = ContentPath::parse(&request.required_argument("cid")?)?;
+    blocking(move || {
+        let cid = path.resolve(&request.store)?;
+        Ok::<_, RpcError>((cid.to_string(), request.store.get(&cid)?))
+    })
+    .await
+}
