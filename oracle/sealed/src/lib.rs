@@ -31,6 +31,8 @@ mod private_key;
 mod public_key;
 mod sealer;
 mod segment;
+#[cfg(test)]
+mod vectors;
 
 pub use associated_data::{ASSOCIATED_DATA_LEN, AssociatedData, FORMAT_VERSION};
 pub use data_key::{DATA_KEY_LEN, DataKey};
