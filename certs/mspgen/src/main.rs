@@ -107,7 +107,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Org {
     /// Folder of the organization, such as D/peerOrganizations/org1.example.com.
-    #[arg(long = "org")]
+    #[arg(long = "org", id = "org", value_name = "FOLDER")]
     folder: PathBuf,
 }
 
@@ -232,5 +232,15 @@ fn run(command: Command) -> anyhow::Result<Vec<String>> {
             let renewed = org.open()?.renew(&folder, validity(days))?;
             Ok(renewed.iter().map(|path| show(path)).collect())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
     }
 }
