@@ -1,1 +1,23 @@
-//! Client library and command line of Salus
+//! Client of a Salus oracle: for patients, providers, those who set up devices, administrators,
+//! and programs that act for them.
+//!
+//! [`Client`] calls the oracle's REST API over mutual TLS as the person of a [`Profile`]. What
+//! changes or releases something is a statement signed with that person's certificate
+//! ([`signing`]); what comes back sealed is opened here, with a key that never leaves this
+//! machine, after its hash, metadata and Merkle root have been checked against the ledger's
+//! ([`opening`]). [`publish`] is the device's side: MQTT with acknowledgement and receipt.
+//!
+//! The command line `salus` is a thin layer over this library.
+
+mod client;
+mod error;
+mod http;
+pub mod opening;
+mod profile;
+pub mod publish;
+pub mod signing;
+
+pub use client::{Changed, Client, Registered};
+pub use error::{ClientError, Problem};
+pub use opening::{OpenedRecord, SealedRecord};
+pub use profile::{Profile, ProfileError};
