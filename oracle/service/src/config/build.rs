@@ -64,7 +64,10 @@ pub(super) fn config(text: &str, path: &Path) -> Result<Config, ConfigError> {
         problems: Vec::new(),
     };
     for key in top.keys().filter(|key| !SECTIONS.contains(&key.as_str())) {
-        sections.problem(key, format!("no such section; there are {}", SECTIONS.join(", ")));
+        sections.problem(
+            key,
+            format!("no such section; there are {}", SECTIONS.join(", ")),
+        );
     }
     let organization = sections.organization();
     let identity = sections.identity();
@@ -74,7 +77,16 @@ pub(super) fn config(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let rest = sections.rest();
     let journal = sections.journal();
     let pipeline = sections.pipeline();
-    match (organization, identity, fabric, ipfs, mqtt, rest, journal, pipeline) {
+    match (
+        organization,
+        identity,
+        fabric,
+        ipfs,
+        mqtt,
+        rest,
+        journal,
+        pipeline,
+    ) {
         (
             Some(organization),
             Some(identity),
@@ -346,10 +358,7 @@ impl Sections {
             Ok(section) => Some(section),
             Err(errors) => {
                 for error in errors {
-                    let mut key = error.path.join(".");
-                    if key.is_empty() {
-                        key = name.to_owned();
-                    }
+                    let key = key_of(name, &error);
                     self.problem(&key, error.kind.to_string());
                 }
                 None
@@ -485,4 +494,18 @@ impl Sections {
 fn is_host_and_port(text: &str) -> bool {
     text.rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
+}
+
+/// Where in the file an error is. Figment puts the section behind the key's own path.
+fn key_of(section: &str, error: &figment::Error) -> String {
+    let mut key = section.to_owned();
+    for part in error.path.iter().filter(|part| *part != section) {
+        if part.bytes().all(|byte| byte.is_ascii_digit()) {
+            key.push_str(&format!("[{part}]"));
+        } else {
+            key.push('.');
+            key.push_str(part);
+        }
+    }
+    key
 }

@@ -12,7 +12,12 @@ pub struct ByteSize(u64);
 pub struct ByteSizeError;
 
 /// Units and the bytes in one. Longer suffixes first, because all end in `B`.
-const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+const UNITS: [(&str, u64); 4] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("B", 1),
+];
 
 impl ByteSize {
     /// The number of bytes.
@@ -35,7 +40,10 @@ impl FromStr for ByteSize {
             return Err(ByteSizeError);
         }
         let number: u64 = number.parse().map_err(|_| ByteSizeError)?;
-        number.checked_mul(unit_bytes).map(Self).ok_or(ByteSizeError)
+        number
+            .checked_mul(unit_bytes)
+            .map(Self)
+            .ok_or(ByteSizeError)
     }
 }
 

@@ -159,39 +159,91 @@ fn a_full_file_is_read_as_written() {
 #[test]
 fn one_bad_value_for_each_key_names_that_key() {
     let table = [
-        (r#"msp_id = "Org1MSP"
-[identity]"#, r#"msp_id = "Org 1"
-[identity]"#, "organization.msp_id"),
+        (
+            r#"msp_id = "Org1MSP"
+[identity]"#,
+            r#"msp_id = "Org 1"
+[identity]"#,
+            "organization.msp_id",
+        ),
         (r#""/srv/oracle/msp""#, r#""""#, "identity.msp_dir"),
         (r#""key.jwk""#, "7", "identity.encryption_key_file"),
         (r#""care""#, r#""a b""#, "fabric.channel"),
         (r#""salus_2""#, r#""""#, "fabric.chaincode"),
-        (r#""peer0:7051""#, r#""peer0""#, "fabric.endpoints[0].address"),
-        (r#""[::1]:9051""#, r#""[::1]:0""#, "fabric.endpoints[1].address"),
+        (
+            r#""peer0:7051""#,
+            r#""peer0""#,
+            "fabric.endpoints[0].address",
+        ),
+        (
+            r#""[::1]:9051""#,
+            r#""[::1]:0""#,
+            "fabric.endpoints[1].address",
+        ),
         (r#"tls_ca_file = "tls.pem""#, "", "fabric.tls_ca_file"),
-        (r#""http://kubo:5001""#, r#""https://kubo:5001""#, "ipfs.api"),
+        (
+            r#""http://kubo:5001""#,
+            r#""https://kubo:5001""#,
+            "ipfs.api",
+        ),
         (r#""0.0.0.0:8883""#, r#""8883""#, "mqtt.listen"),
-        (r#"certificate_file = "mqtt.crt""#, "", "mqtt.certificate_file"),
+        (
+            r#"certificate_file = "mqtt.crt""#,
+            "",
+            "mqtt.certificate_file",
+        ),
         (r#"key_file = "mqtt.key""#, "", "mqtt.key_file"),
         (r#""devices/msp""#, r#""""#, "mqtt.client_msp_dir"),
-        (r#""127.0.0.1:1883""#, r#""0.0.0.0:1883""#, "mqtt.insecure_listen"),
+        (
+            r#""127.0.0.1:1883""#,
+            r#""0.0.0.0:1883""#,
+            "mqtt.insecure_listen",
+        ),
         (r#""0.0.0.0:8443""#, r#""localhost:8443""#, "rest.listen"),
-        (r#"certificate_file = "rest.crt""#, "", "rest.certificate_file"),
+        (
+            r#"certificate_file = "rest.crt""#,
+            "",
+            "rest.certificate_file",
+        ),
         (r#"key_file = "rest.key""#, "", "rest.key_file"),
-        (r#""Org2MSP""#, r#""Org1MSP""#, "rest.organizations[1].msp_id"),
+        (
+            r#""Org2MSP""#,
+            r#""Org1MSP""#,
+            "rest.organizations[1].msp_id",
+        ),
         (r#""org2/msp""#, r#""""#, "rest.organizations[1].msp_dir"),
-        ("open_for_readers = true", "open_for_readers = 1", "rest.open_for_readers"),
-        ("concurrent_requests = 8", "concurrent_requests = 0", "rest.concurrent_requests"),
+        (
+            "open_for_readers = true",
+            "open_for_readers = 1",
+            "rest.open_for_readers",
+        ),
+        (
+            "concurrent_requests = 8",
+            "concurrent_requests = 0",
+            "rest.concurrent_requests",
+        ),
         (r#""30s""#, r#""30""#, "rest.request_timeout"),
         (r#""64KiB""#, r#""64""#, "rest.max_body"),
         (r#"dir = "journal""#, "", "journal.dir"),
         (r#""1GiB""#, r#""1KiB""#, "journal.max_bytes"),
         (r#""5ms""#, r#""5m""#, "journal.fsync_window"),
-        ("segment_readings = 10", "segment_readings = 0", "pipeline.segment_readings"),
+        (
+            "segment_readings = 10",
+            "segment_readings = 0",
+            "pipeline.segment_readings",
+        ),
         (r#""1MiB""#, r#""1 megabyte""#, "pipeline.segment_bytes"),
         (r#""500ms""#, r#""0s""#, "pipeline.segment_age"),
-        ("register_batch = 50", "register_batch = 501", "pipeline.register_batch"),
-        ("register_batch = 50", "register_bath = 50", "pipeline.register_bath"),
+        (
+            "register_batch = 50",
+            "register_batch = 501",
+            "pipeline.register_batch",
+        ),
+        (
+            "register_batch = 50",
+            "register_bath = 50",
+            "pipeline.register_bath",
+        ),
         ("[pipeline]", "[pipelines]\n[pipeline]", "pipelines"),
     ];
     for (good, bad, key) in table {
@@ -208,7 +260,11 @@ fn problems_of_several_sections_are_reported_together() {
         .replacen("segment_readings = 10", "segment_readings = \"ten\"", 1);
     assert_eq!(
         bad_keys(&text),
-        ["fabric.channel", "rest.max_body", "pipeline.segment_readings"]
+        [
+            "fabric.channel",
+            "rest.max_body",
+            "pipeline.segment_readings"
+        ]
     );
 }
 
@@ -229,7 +285,10 @@ fn a_missing_file_and_missing_named_files_are_told_apart() {
     let Err(ConfigError::Invalid { problems, .. }) = Config::load(&path) else {
         panic!("files are missing");
     };
-    let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    let keys: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.key.as_str())
+        .collect();
     assert_eq!(
         keys,
         [
