@@ -182,17 +182,19 @@ impl Grant {
         self.valid_from <= time && time < self.valid_until
     }
 
-    /// Whether the grant is about this type and period of data.
+    /// Whether the grant is about data of this type and period.
     #[must_use]
-    pub fn covers(&self, record: &RecordPrivate) -> bool {
-        self.covers_type(&record.record_type)
-            && self
-                .data_period
-                .is_none_or(|period| period.covers(&record.period))
+    pub fn covers(&self, record_type: &RecordType, period: &Period) -> bool {
+        self.covers_type(record_type) && self.covers_period(period)
     }
 
     fn covers_type(&self, record_type: &RecordType) -> bool {
         self.types.is_empty() || self.types.contains(record_type)
+    }
+
+    fn covers_period(&self, period: &Period) -> bool {
+        self.data_period
+            .is_none_or(|granted| granted.covers(period))
     }
 }
 
@@ -232,6 +234,14 @@ pub struct GrantEntry {
 }
 
 impl GrantEntry {
+    /// Whether the grant gives `reader` anything at `time`.
+    #[must_use]
+    pub fn live_for(&self, reader: &Participant, time: UtcTime) -> bool {
+        self.status == GrantStatus::Active
+            && self.grant.valid_at(time)
+            && self.grant.grantee.includes(reader)
+    }
+
     /// Whether this grant lets `reader` read `record` for `purpose` at each of `times`, and if not,
     /// the first thing that is missing.
     #[must_use]
@@ -255,7 +265,7 @@ impl GrantEntry {
             ReasonCode::GrantExpired
         } else if !grant.covers_type(&record.record_type) {
             ReasonCode::TypeNotCovered
-        } else if !grant.covers(record) {
+        } else if !grant.covers_period(&record.period) {
             ReasonCode::PeriodNotCovered
         } else if !grant.purposes.contains(&purpose) {
             ReasonCode::PurposeNotCovered

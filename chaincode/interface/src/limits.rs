@@ -23,8 +23,9 @@ pub const TRANSIENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 /// Record types named by one grant.
 pub const GRANT_TYPES_MAX: usize = 64;
-/// Grants of one patient that `FindGrant` and a provider's list look at.
-pub const GRANTS_PER_PATIENT_MAX: usize = 1000;
+/// Grants of one patient that `FindGrant` and a provider's list look at, in the order of their
+/// IDs; what lies behind is not found.
+pub const GRANTS_PER_PATIENT_MAX: usize = PAGE_KEYS_SCANNED_MAX;
 /// Bindings kept for one device; the oldest leaves first.
 pub const DEVICE_BINDINGS_MAX: usize = 64;
 /// Seconds by which a signed request's `iat` and the transaction's time may differ, either way.

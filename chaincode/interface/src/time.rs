@@ -179,9 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn every_day_of_the_calendar_comes_back_in_order() {
+    fn every_day_of_two_cycles_of_the_calendar_comes_back_in_order() {
         let mut last = String::new();
-        for day in UtcTime::MIN.0 / DAY_SECONDS..=UtcTime::MAX.0 / DAY_SECONDS {
+        let first = days_since_epoch(1600, 1, 1);
+        for day in first..=first + 2 * ERA_DAYS {
             let time = UtcTime(day * DAY_SECONDS);
             let text = time.to_string();
             assert_eq!(text.parse::<UtcTime>(), Ok(time));
