@@ -1,0 +1,276 @@
+//! The directory of participants.
+//!
+//! Every participant is in the collection, under blinded keys, and transactions look there only:
+//! a read of a public key would put its name into the block in clear. Those who are not patients
+//! are in the public state besides, for every member of the channel.
+
+use contract_interface::names::{attributes, collections, transient};
+use contract_interface::{
+    Digest, ErrorCode, PageToken, Participant, ParticipantFilter, ParticipantId, ParticipantPage,
+    ParticipantRegistration, RegistrationOutcome, Role, Salt, Status,
+};
+use fabric_shim::{Stub, x509::Certificate};
+
+use crate::actor::{Creator, Viewer};
+use crate::failure::Failure;
+use crate::input;
+use crate::keys::{self, object_types};
+use crate::ledger::{self, Ledger};
+use crate::scan::{Prefix, Scan};
+
+/// Who may register: the organisation's oracle and its administrators.
+pub(super) const REGISTRARS: [Role; 2] = [Role::Oracle, Role::Admin];
+
+/// Registers, renews, suspends or revokes a participant of the creator's organisation.
+pub(super) async fn register(stub: &Stub) -> Result<RegistrationOutcome, Failure> {
+    let creator = Creator::of(stub)?;
+    let registration: ParticipantRegistration =
+        input::json_transient(stub, transient::PARTICIPANT)?;
+    let salt = input::salt(stub)?;
+    let certificate = input::certificate(registration.certificate.as_bytes())?;
+    check_attested_role(&certificate, registration.role)?;
+    let ledger = match Ledger::open(stub).await {
+        Ok(ledger) => {
+            creator.require(&ledger, &REGISTRARS).await?;
+            ledger
+        }
+        Err(Failure::Refused {
+            code: ErrorCode::NotInitialized,
+            ..
+        }) => {
+            creator.require_attested(&REGISTRARS)?;
+            Ledger::create(stub, &salt).await?
+        }
+        Err(failure) => return Err(failure),
+    };
+    let thumbprint = Digest::from_bytes(certificate.thumbprint());
+    let new = Participant {
+        participant_id: registration.participant_id,
+        msp_id: creator.msp_id,
+        role: registration.role,
+        certificate: certificate.pem(),
+        thumbprint,
+        encryption_key: registration.encryption_key,
+        status: registration.status,
+        version: 1,
+        salt: Some(salt),
+    };
+    let holder = ledger.participant_by_thumbprint(&thumbprint).await?;
+    if holder.is_some_and(|holder| holder.participant_id != new.participant_id) {
+        return Err(conflict("the certificate belongs to another participant"));
+    }
+    match ledger.participant(&new.participant_id).await? {
+        None => {
+            write(&ledger, &new, salt, None).await?;
+            Ok(RegistrationOutcome::Registered)
+        }
+        Some(old) => update(&ledger, old, new, salt).await,
+    }
+}
+
+async fn update(
+    ledger: &Ledger<'_>,
+    old: Participant,
+    new: Participant,
+    salt: Salt,
+) -> Result<RegistrationOutcome, Failure> {
+    if old.msp_id != new.msp_id {
+        return Err(conflict("the participant belongs to another organisation"));
+    }
+    if old.role != new.role {
+        return Err(conflict("a participant's role does not change"));
+    }
+    let version = old
+        .version
+        .checked_add(1)
+        .ok_or_else(|| Failure::corrupt("a participant"))?;
+    let unchanged = Participant {
+        version: old.version,
+        salt: old.salt,
+        ..new.clone()
+    };
+    if unchanged == old {
+        return Ok(RegistrationOutcome::Unchanged);
+    }
+    if old.status == Status::Revoked {
+        return Err(conflict("the participant has been revoked"));
+    }
+    let former = (old.thumbprint != new.thumbprint).then_some(&old.thumbprint);
+    write(ledger, &Participant { version, ..new }, salt, former).await?;
+    Ok(RegistrationOutcome::Updated)
+}
+
+async fn write(
+    ledger: &Ledger<'_>,
+    participant: &Participant,
+    salt: Salt,
+    former_thumbprint: Option<&Digest>,
+) -> Result<(), Failure> {
+    let id = participant.participant_id;
+    if let Some(former) = former_thumbprint {
+        ledger.delete_thumbprint(former).await?;
+    }
+    ledger
+        .put_thumbprint(&participant.thumbprint, id, salt)
+        .await?;
+    ledger
+        .put(
+            collections::RECORDS,
+            &ledger.blinding.participant(&id)?,
+            participant,
+        )
+        .await?;
+    if participant.role != Role::Patient {
+        let public = Participant {
+            salt: None,
+            ..participant.clone()
+        };
+        ledger
+            .put_public(&keys::public_participant(&id)?, &public)
+            .await?;
+    }
+    Ok(())
+}
+
+/// If the certificate's CA says what its subject is, the registration must not say otherwise.
+fn check_attested_role(certificate: &Certificate, role: Role) -> Result<(), Failure> {
+    match certificate.attribute(attributes::ROLE) {
+        Some(attested) if Role::from_text(attested) != Some(role) => Err(Failure::argument(
+            "the certificate's salus.role is not the role to be registered",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn conflict(sentence: &'static str) -> Failure {
+    Failure::new(ErrorCode::ParticipantConflict, sentence)
+}
+
+/// One participant by ID.
+pub(super) async fn get(stub: &Stub, id: &ParticipantId) -> Result<Participant, Failure> {
+    let ledger = Ledger::open(stub).await?;
+    let found = ledger.participant(id).await?;
+    show(&ledger, found).await
+}
+
+/// One participant by certificate.
+pub(super) async fn get_by_thumbprint(
+    stub: &Stub,
+    thumbprint: &Digest,
+) -> Result<Participant, Failure> {
+    let ledger = Ledger::open(stub).await?;
+    let found = ledger.participant_by_thumbprint(thumbprint).await?;
+    show(&ledger, found).await
+}
+
+/// A patient whom the viewer may not see does not exist for it.
+async fn show(ledger: &Ledger<'_>, found: Option<Participant>) -> Result<Participant, Failure> {
+    let viewer = Viewer::of(ledger).await?;
+    found
+        .filter(|participant| viewer.sees_participant(participant))
+        .map(|participant| Participant {
+            salt: None,
+            ..participant
+        })
+        .ok_or_else(|| Failure::new(ErrorCode::ParticipantNotFound, "no such participant"))
+}
+
+/// Participants by pages.
+pub(super) async fn list(
+    stub: &Stub,
+    filter: &ParticipantFilter,
+) -> Result<ParticipantPage, Failure> {
+    let ledger = Ledger::open(stub).await?;
+    let viewer = Viewer::of(&ledger).await?;
+    if filter.role == Some(Role::Patient) {
+        let msp_id = viewer.administers()?;
+        if filter
+            .msp_id
+            .as_ref()
+            .is_some_and(|wanted| wanted != msp_id)
+        {
+            return Err(Failure::forbidden(
+                "patients are listed to their own organisation only",
+            ));
+        }
+        let own = ParticipantFilter {
+            msp_id: Some(msp_id.clone()),
+            ..filter.clone()
+        };
+        return list_private(&ledger, &own).await;
+    }
+    list_public(stub, filter).await
+}
+
+fn matches(participant: &Participant, filter: &ParticipantFilter) -> bool {
+    filter.role.is_none_or(|role| role == participant.role)
+        && filter
+            .msp_id
+            .as_ref()
+            .is_none_or(|msp_id| *msp_id == participant.msp_id)
+}
+
+async fn list_private(
+    ledger: &Ledger<'_>,
+    filter: &ParticipantFilter,
+) -> Result<ParticipantPage, Failure> {
+    let items = filter.page.items()?;
+    let prefix = Prefix::new(object_types::PARTICIPANT, vec![]);
+    let mut scan = Scan::new(ledger.stub, vec![prefix], &filter.page)?;
+    let mut participants = Vec::new();
+    while participants.len() < items
+        && let Some(found) = scan.next().await?
+    {
+        let participant: Participant = ledger::parse("a participant", &found.value)?;
+        if matches(&participant, filter) {
+            participants.push(Participant {
+                salt: None,
+                ..participant
+            });
+        }
+    }
+    Ok(ParticipantPage {
+        participants,
+        next_page_token: scan.finish().await?,
+    })
+}
+
+/// Of public state the peer pages itself; its bookmark is inside the token.
+async fn list_public(stub: &Stub, filter: &ParticipantFilter) -> Result<ParticipantPage, Failure> {
+    let items = i32::try_from(filter.page.items()?).unwrap_or(i32::MAX);
+    let foreign = || {
+        Failure::new(
+            ErrorCode::PageTokenInvalid,
+            "the page token is not of this query",
+        )
+    };
+    let bookmark = match &filter.page.page_token {
+        Some(token) => token.key().ok_or_else(foreign)?,
+        None => String::new(),
+    };
+    let prefix = fabric_shim::create_composite_key(object_types::PARTICIPANT, &[])?;
+    if !bookmark.is_empty() && !bookmark.starts_with(&prefix) {
+        return Err(foreign());
+    }
+    let (found, metadata) = stub
+        .get_state_by_partial_composite_key_with_pagination(
+            object_types::PARTICIPANT,
+            &[],
+            items,
+            &bookmark,
+        )
+        .await?;
+    let mut participants = Vec::with_capacity(found.len());
+    for entry in found {
+        let participant: Participant = ledger::parse("a participant", &entry.value)?;
+        if matches(&participant, filter) {
+            participants.push(participant);
+        }
+    }
+    let next_page_token =
+        (!metadata.bookmark.is_empty()).then(|| PageToken::from_key(&metadata.bookmark));
+    Ok(ParticipantPage {
+        participants,
+        next_page_token,
+    })
+}

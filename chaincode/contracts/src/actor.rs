@@ -1,0 +1,212 @@
+//! Who acts and who looks, from certificates alone.
+
+use contract_interface::names::{attributes, transient};
+use contract_interface::{
+    Digest, ErrorCode, GrantEntry, Grantee, MspId, Participant, ReadEntry, Role, Status,
+};
+use fabric_shim::Stub;
+
+use crate::failure::Failure;
+use crate::input;
+use crate::ledger::Ledger;
+
+/// OU that a NodeOU configuration gives administrators.
+const ADMIN_OU: &str = "admin";
+
+/// The creator of a proposal. Its chain was verified by the peer.
+#[derive(Debug)]
+pub(crate) struct Creator {
+    pub(crate) msp_id: MspId,
+    pub(crate) thumbprint: Digest,
+    /// What its CA says that it is.
+    attested: Option<Role>,
+}
+
+impl Creator {
+    /// Reads the creator of the transaction.
+    pub(crate) fn of(stub: &Stub) -> Result<Self, Failure> {
+        let identity = stub.client_identity()?;
+        let msp_id = identity
+            .msp_id()
+            .parse()
+            .map_err(|_| Failure::argument("the creator's MSP ID is not one that is kept"))?;
+        let attested = match identity.attribute(attributes::ROLE) {
+            Some(role) => Some(Role::from_text(role).ok_or_else(|| {
+                Failure::forbidden("the creator's salus.role is none of the known roles")
+            })?),
+            None => identity.has_ou(ADMIN_OU).then_some(Role::Admin),
+        };
+        let thumbprint = Digest::from_bytes(identity.certificate().thumbprint());
+        Ok(Self {
+            msp_id,
+            thumbprint,
+            attested,
+        })
+    }
+
+    /// Requires that the creator's CA attests one of the roles. For the time before anyone is
+    /// registered.
+    pub(crate) fn require_attested(&self, roles: &[Role]) -> Result<(), Failure> {
+        require(self.attested, roles)
+    }
+
+    /// What the creator is: as its CA attests, else as it is registered by its own organisation.
+    async fn role(&self, ledger: &Ledger<'_>) -> Result<Option<Role>, Failure> {
+        if self.attested.is_some() {
+            return Ok(self.attested);
+        }
+        let registered = ledger.participant_by_thumbprint(&self.thumbprint).await?;
+        Ok(registered
+            .filter(|participant| {
+                participant.msp_id == self.msp_id && participant.status == Status::Active
+            })
+            .map(|participant| participant.role))
+    }
+
+    /// Requires that the creator has one of the roles.
+    pub(crate) async fn require(&self, ledger: &Ledger<'_>, roles: &[Role]) -> Result<(), Failure> {
+        require(self.role(ledger).await?, roles)
+    }
+}
+
+fn require(role: Option<Role>, roles: &[Role]) -> Result<(), Failure> {
+    if role.is_some_and(|role| roles.contains(&role)) {
+        Ok(())
+    } else {
+        Err(Failure::forbidden(
+            "the creator does not have a role that may do this",
+        ))
+    }
+}
+
+/// On whose behalf a query is made, and so what it may show.
+#[derive(Debug)]
+pub(crate) enum Viewer {
+    /// An oracle on its own behalf. Its organisation's peer holds all of it anyway.
+    Oracle { msp_id: MspId },
+    /// An administrator or auditor: what concerns the organisation.
+    Organization { msp_id: MspId },
+    /// A patient: all about the own records.
+    Patient(Participant),
+    /// A provider: what grants show, and the own reads.
+    Provider {
+        participant: Participant,
+        /// Whether an oracle states the time. A provider who sends the proposal itself could
+        /// date it back into the life of an expired grant, so it sees nothing by grants.
+        timed_by_oracle: bool,
+    },
+}
+
+impl Viewer {
+    /// The viewer of an evaluated transaction: the transient `caller`, for whom only an oracle may
+    /// ask, else the creator.
+    pub(crate) async fn of(ledger: &Ledger<'_>) -> Result<Self, Failure> {
+        let creator = Creator::of(ledger.stub)?;
+        if let Some(pem) = input::optional_transient(ledger.stub, transient::CALLER)? {
+            creator.require(ledger, &[Role::Oracle]).await?;
+            let thumbprint = Digest::from_bytes(input::certificate(pem)?.thumbprint());
+            return Self::registered(ledger, &thumbprint, true).await;
+        }
+        match creator.role(ledger).await? {
+            Some(Role::Oracle) => Ok(Self::Oracle {
+                msp_id: creator.msp_id,
+            }),
+            Some(Role::Admin | Role::Auditor) => Ok(Self::Organization {
+                msp_id: creator.msp_id,
+            }),
+            Some(Role::Patient | Role::Provider) | None => {
+                Self::registered(ledger, &creator.thumbprint, false).await
+            }
+        }
+    }
+
+    async fn registered(
+        ledger: &Ledger<'_>,
+        thumbprint: &Digest,
+        timed_by_oracle: bool,
+    ) -> Result<Self, Failure> {
+        let participant = ledger
+            .participant_by_thumbprint(thumbprint)
+            .await?
+            .ok_or_else(unknown_participant)?;
+        if participant.status != Status::Active {
+            return Err(Failure::forbidden("the caller is suspended or revoked"));
+        }
+        Ok(match participant.role {
+            Role::Oracle => Self::Oracle {
+                msp_id: participant.msp_id,
+            },
+            Role::Admin | Role::Auditor => Self::Organization {
+                msp_id: participant.msp_id,
+            },
+            Role::Patient => Self::Patient(participant),
+            Role::Provider => Self::Provider {
+                participant,
+                timed_by_oracle,
+            },
+        })
+    }
+
+    /// The organisation whose devices and patients the viewer administers, if it does.
+    pub(crate) fn administers(&self) -> Result<&MspId, Failure> {
+        match self {
+            Self::Oracle { msp_id } | Self::Organization { msp_id } => Ok(msp_id),
+            Self::Patient(_) | Self::Provider { .. } => Err(Failure::forbidden(
+                "only an oracle, admin or auditor may see this",
+            )),
+        }
+    }
+
+    /// Whether the viewer may see this participant.
+    pub(crate) fn sees_participant(&self, seen: &Participant) -> bool {
+        seen.role != Role::Patient
+            || match self {
+                Self::Oracle { .. } => true,
+                Self::Organization { msp_id } => seen.msp_id == *msp_id,
+                Self::Patient(patient) => patient.participant_id == seen.participant_id,
+                Self::Provider { .. } => false,
+            }
+    }
+
+    /// Whether the viewer may see this read.
+    pub(crate) fn sees_read(&self, read: &ReadEntry) -> bool {
+        match self {
+            Self::Oracle { .. } => true,
+            Self::Organization { msp_id } => {
+                read.reader_msp == *msp_id || read.oracle_msp == *msp_id
+            }
+            Self::Patient(patient) => {
+                let id = patient.participant_id;
+                read.reader == id || read.patient == id.into()
+            }
+            Self::Provider { participant, .. } => read.reader == participant.participant_id,
+        }
+    }
+
+    /// Whether the viewer may see this grant.
+    pub(crate) fn sees_grant(&self, entry: &GrantEntry) -> bool {
+        match self {
+            Self::Oracle { .. } => true,
+            Self::Organization { msp_id } => {
+                entry.patient_msp == *msp_id
+                    || match &entry.grant.grantee {
+                        Grantee::Organization(grantee) => grantee == msp_id,
+                        Grantee::Role {
+                            msp_id: grantee, ..
+                        } => grantee == msp_id,
+                        Grantee::Participant(_) => false,
+                    }
+            }
+            Self::Patient(patient) => entry.patient == patient.participant_id.into(),
+            Self::Provider { participant, .. } => entry.grant.grantee.includes(participant),
+        }
+    }
+}
+
+/// Nobody is registered with the certificate.
+pub(crate) fn unknown_participant() -> Failure {
+    Failure::new(
+        ErrorCode::UnknownParticipant,
+        "no participant is registered with this certificate",
+    )
+}

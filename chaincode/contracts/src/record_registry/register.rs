@@ -1,0 +1,310 @@
+//! Registration of a batch of records: all or nothing, and twice is once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use contract_interface::limits::BATCH_RECORDS_MAX;
+use contract_interface::names::{collections, events, transient};
+use contract_interface::record::RecordsRegistered;
+use contract_interface::{
+    Device, DeviceId, ErrorCode, RecordEntry, RecordId, RecordPrivate, RecordState, RecordStatus,
+    RecordWraps, RegisterRecords, RegisterRecordsResult, Role, Source, canonical_json,
+};
+use fabric_shim::Stub;
+
+use crate::actor::Creator;
+use crate::failure::Failure;
+use crate::input;
+use crate::keys;
+use crate::ledger::Ledger;
+
+/// One record of the batch, its three parts brought together.
+struct Submitted {
+    entry: RecordEntry,
+    private: RecordPrivate,
+    wraps: RecordWraps,
+}
+
+pub(super) async fn register(
+    stub: &Stub,
+    batch: RegisterRecords,
+) -> Result<RegisterRecordsResult, Failure> {
+    let ledger = Ledger::open(stub).await?;
+    let creator = Creator::of(stub)?;
+    creator.require(&ledger, &[Role::Oracle]).await?;
+    let submitted = bring_together(stub, batch)?;
+    let ids: Vec<RecordId> = submitted
+        .iter()
+        .map(|record| record.entry.record_id)
+        .collect();
+    let stored = ledger.record_states(&ids).await?;
+    let mut devices = Devices {
+        ledger: &ledger,
+        creator: &creator,
+        seen: BTreeMap::new(),
+    };
+    let mut registered = Vec::new();
+    for (record, stored) in submitted.iter().zip(stored) {
+        if let Some(stored) = stored {
+            check_equal(&creator, &record.entry, &stored)?;
+            continue;
+        }
+        check_source(&ledger, &mut devices, &record.private).await?;
+        amend_previous(&ledger, &creator, record).await?;
+        write(&ledger, &creator, record).await?;
+        registered.push(record.entry.record_id);
+    }
+    let result = RegisterRecordsResult {
+        registered: count(registered.len()),
+        unchanged: count(ids.len() - registered.len()),
+    };
+    if !registered.is_empty() {
+        let event = RecordsRegistered {
+            record_ids: registered,
+        };
+        stub.set_event(events::RECORDS_REGISTERED, canonical_json(&event)?)?;
+    }
+    Ok(result)
+}
+
+/// A batch has at most [`BATCH_RECORDS_MAX`] records.
+fn count(records: usize) -> u32 {
+    u32::try_from(records).unwrap_or(u32::MAX)
+}
+
+/// Joins the public argument and the two transient lists, which have one order, and checks what
+/// can be checked without the ledger.
+fn bring_together(stub: &Stub, batch: RegisterRecords) -> Result<Vec<Submitted>, Failure> {
+    let RegisterRecords { records: entries } = batch;
+    if entries.is_empty() {
+        return Err(Failure::argument("the batch has no record"));
+    }
+    if entries.len() > BATCH_RECORDS_MAX {
+        return Err(Failure::limit(format!(
+            "the batch has more than {BATCH_RECORDS_MAX} records"
+        )));
+    }
+    let privates: Vec<RecordPrivate> = input::json_transient(stub, transient::RECORDS)?;
+    let wraps: Vec<RecordWraps> = input::json_transient(stub, transient::WRAPS)?;
+    if privates.len() != entries.len() || wraps.len() != entries.len() {
+        return Err(Failure::argument(
+            "argument, records and wraps differ in length",
+        ));
+    }
+    let ids: BTreeSet<_> = entries.iter().map(|entry| entry.record_id).collect();
+    let salts: BTreeSet<_> = privates
+        .iter()
+        .map(|private| private.salt.as_bytes())
+        .collect();
+    if ids.len() != entries.len() || salts.len() != entries.len() {
+        return Err(Failure::argument(
+            "two records of the batch have one ID or one salt",
+        ));
+    }
+    let submitted: Vec<Submitted> = entries
+        .into_iter()
+        .zip(privates)
+        .zip(wraps)
+        .map(|((entry, private), wraps)| Submitted {
+            entry,
+            private,
+            wraps,
+        })
+        .collect();
+    submitted.iter().try_for_each(check_record)?;
+    Ok(submitted)
+}
+
+fn check_record(record: &Submitted) -> Result<(), Failure> {
+    let Submitted {
+        entry,
+        private,
+        wraps,
+    } = record;
+    let id = entry.record_id;
+    if private.record_id != id || wraps.record_id != id {
+        return Err(Failure::argument(format!(
+            "record {id} is not at its place in all lists"
+        )));
+    }
+    let place = |error: contract_interface::ParseError| {
+        Failure::argument(format!("record {id} is {error}"))
+    };
+    private.validate().map_err(place)?;
+    wraps.validate().map_err(place)?;
+    if (entry.version == 1) != entry.previous.is_none() || entry.version == 0 {
+        return Err(Failure::argument(format!(
+            "record {id} has a version that does not fit"
+        )));
+    }
+    if private.commitment() != entry.commitment {
+        return Err(Failure::new(
+            ErrorCode::CommitmentMismatch,
+            format!("the commitment of record {id} is not to its metadata"),
+        ));
+    }
+    Ok(())
+}
+
+/// A record that is there must be this one. The wraps are left aside: a retry may wrap anew.
+fn check_equal(
+    creator: &Creator,
+    entry: &RecordEntry,
+    stored: &RecordState,
+) -> Result<(), Failure> {
+    let equal = stored.msp_id == creator.msp_id
+        && stored.object_sha256 == entry.object_sha256
+        && stored.commitment == entry.commitment
+        && stored.version == entry.version
+        && stored.previous == entry.previous;
+    if equal {
+        Ok(())
+    } else {
+        Err(conflict(
+            &entry.record_id,
+            "is registered with other content",
+        ))
+    }
+}
+
+fn conflict(id: &RecordId, what: &'static str) -> Failure {
+    Failure::new(ErrorCode::RecordConflict, format!("record {id} {what}"))
+}
+
+/// The devices of the batch, each read once.
+struct Devices<'a> {
+    ledger: &'a Ledger<'a>,
+    creator: &'a Creator,
+    seen: BTreeMap<DeviceId, Device>,
+}
+
+impl Devices<'_> {
+    async fn get(&mut self, id: &DeviceId) -> Result<&Device, Failure> {
+        if !self.seen.contains_key(id) {
+            let device = self
+                .ledger
+                .device(&self.creator.msp_id, id)
+                .await?
+                .ok_or_else(|| {
+                    Failure::new(
+                        ErrorCode::DeviceNotFound,
+                        "no such device in this organisation",
+                    )
+                })?;
+            self.seen.insert(id.clone(), device);
+        }
+        self.seen
+            .get(id)
+            .ok_or_else(|| Failure::corrupt("a device"))
+    }
+}
+
+async fn check_source(
+    ledger: &Ledger<'_>,
+    devices: &mut Devices<'_>,
+    record: &RecordPrivate,
+) -> Result<(), Failure> {
+    let id = record.record_id;
+    match &record.source {
+        Source::DeviceId(device_id) => {
+            let device = devices.get(device_id).await?;
+            if !device.measured(&record.patient, &record.period) {
+                return Err(Failure::new(
+                    ErrorCode::DeviceNotBound,
+                    format!("the device of record {id} was not bound to the patient then"),
+                ));
+            }
+            if !device.active_at(record.period.end) {
+                return Err(Failure::new(
+                    ErrorCode::DeviceNotActive,
+                    format!("the device of record {id} was suspended or revoked then"),
+                ));
+            }
+            Ok(())
+        }
+        Source::ParticipantId(source) => {
+            let patient = ledger.participant(&record.patient.into()).await?;
+            let source_is_provider = match ledger.participant(source).await? {
+                Some(found) => {
+                    found.role == Role::Provider && found.msp_id == devices.creator.msp_id
+                }
+                None => false,
+            };
+            let source_is_patient = record.patient == (*source).into();
+            if patient.is_some_and(|found| found.role == Role::Patient)
+                && (source_is_patient || source_is_provider)
+            {
+                return Ok(());
+            }
+            Err(Failure::new(
+                ErrorCode::ParticipantNotFound,
+                format!("patient or source of record {id} is not registered"),
+            ))
+        }
+    }
+}
+
+/// Checks that a later version follows its predecessor, and marks that as amended. Predecessors
+/// must be registered already: a transaction does not see its own writes.
+async fn amend_previous(
+    ledger: &Ledger<'_>,
+    creator: &Creator,
+    record: &Submitted,
+) -> Result<(), Failure> {
+    let Submitted { entry, private, .. } = record;
+    let Some(previous) = entry.previous else {
+        return Ok(());
+    };
+    let states = ledger.record_states(&[previous]).await?;
+    let Some(Some(state)) = states.into_iter().next() else {
+        return Err(conflict(
+            &entry.record_id,
+            "amends a record that is not registered",
+        ));
+    };
+    let follows = state.msp_id == creator.msp_id
+        && state.status == RecordStatus::Active
+        && state.version.checked_add(1) == Some(entry.version);
+    let metadata = ledger.record_private(&previous).await?;
+    if !follows || metadata.is_none_or(|metadata| metadata.patient != private.patient) {
+        return Err(conflict(
+            &entry.record_id,
+            "does not follow the record that it amends",
+        ));
+    }
+    let amended = RecordState {
+        status: RecordStatus::Amended,
+        ..state
+    };
+    ledger
+        .put_public(&keys::public_record(&previous)?, &amended)
+        .await
+}
+
+async fn write(ledger: &Ledger<'_>, creator: &Creator, record: &Submitted) -> Result<(), Failure> {
+    let Submitted {
+        entry,
+        private,
+        wraps,
+    } = record;
+    let id = entry.record_id;
+    let state = RecordState {
+        object_sha256: entry.object_sha256,
+        commitment: entry.commitment,
+        msp_id: creator.msp_id.clone(),
+        tx_id: ledger.stub.tx_id().to_owned(),
+        version: entry.version,
+        previous: entry.previous,
+        status: RecordStatus::Active,
+    };
+    ledger
+        .put_public(&keys::public_record(&id)?, &state)
+        .await?;
+    ledger
+        .put(collections::RECORDS, &ledger.blinding.record(&id)?, private)
+        .await?;
+    ledger.put_index(&keys::record_by_patient(private)?).await?;
+    ledger.put_index(&keys::record_by_type(private)?).await?;
+    ledger
+        .put(collections::KEYS, &ledger.blinding.wraps(&id)?, wraps)
+        .await
+}

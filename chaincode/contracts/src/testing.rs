@@ -1,0 +1,486 @@
+//! A channel in memory with people on it, for the contracts' tests.
+//!
+//! Every transaction runs twice from the same state, and both runs must agree in response, event
+//! and read-write set, byte for byte.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use contract_interface::names::{attributes, collections, transactions, transient};
+use contract_interface::{
+    AuthorizeRead, DeviceRegistration, Digest, ErrorCode, Grant, GrantAccess, GrantId, Grantee,
+    KeyWrap, Nonce, ParticipantId, ParticipantRegistration, Period, Pseudonym, Purpose,
+    ReadDecision, RecordEntry, RecordId, RecordPrivate, RecordWraps, RegisterRecords, RequestBody,
+    RevokeAccess, Role, Salt, SignedRequest, Source, Status, UtcTime, canonical_json,
+};
+use fabric_msp::{MspId, NodeOu, SigningIdentity, jws};
+use fabric_mspgen::{Kind, Organization, UserProfile};
+use fabric_shim::testing::{CollectionConfig, MemoryLedger, Tx, TxResult, ValidationCode};
+use fabric_shim::{Chaincode, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(crate) const CHANNEL: &str = "mychannel";
+/// 2026-06-01T00:00:00Z.
+pub(crate) const NOW: i64 = 1_780_272_000;
+pub(crate) const DEVICE: &str = "hr-0042";
+pub(crate) const RECORD_JSON: &str = r#"{"cid":"bafk","content_type":"a/b","merkle_root":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","patient":"02020202020202020202020202020202","period":{"end":"2026-01-02T04:04:05Z","start":"2026-01-02T03:04:05Z"},"plaintext_size":1,"readings":1,"record_id":"01010101010101010101010101010101","salt":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f","size":1,"source":{"device_id":"d"},"type":"8867-4"}"#;
+
+/// Everyone who acts in the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Who {
+    Oracle1,
+    Oracle2,
+    /// An administrator by NodeOU, without a salus.role.
+    Admin1,
+    Auditor1,
+    Auditor2,
+    Patient,
+    OtherPatient,
+    Provider1,
+    /// Renewed certificate of `Provider1`.
+    Provider1Renewed,
+    Provider2,
+    /// A client without a role.
+    Nobody,
+    /// A client without a role, registered by its admin as an oracle.
+    PlainOracle,
+}
+
+use Who::{
+    Admin1, Auditor1, Auditor2, Nobody, Oracle1, Oracle2, OtherPatient, Patient, PlainOracle,
+    Provider1, Provider1Renewed, Provider2,
+};
+
+impl Who {
+    const ALL: [(Self, usize, Option<Role>); 12] = [
+        (Oracle1, 0, Some(Role::Oracle)),
+        (Oracle2, 1, Some(Role::Oracle)),
+        (Admin1, 0, None),
+        (Auditor1, 0, Some(Role::Auditor)),
+        (Auditor2, 1, Some(Role::Auditor)),
+        (Patient, 0, Some(Role::Patient)),
+        (OtherPatient, 0, Some(Role::Patient)),
+        (Provider1, 0, Some(Role::Provider)),
+        (Provider1Renewed, 0, Some(Role::Provider)),
+        (Provider2, 1, Some(Role::Provider)),
+        (Nobody, 0, None),
+        (PlainOracle, 0, None),
+    ];
+
+    pub(crate) fn id(self) -> ParticipantId {
+        let seat = match self {
+            Provider1Renewed => Provider1,
+            other => other,
+        };
+        ParticipantId::from_bytes([0x10 + seat as u8; 16])
+    }
+
+    pub(crate) fn pseudonym(self) -> Pseudonym {
+        self.id().into()
+    }
+
+    pub(crate) fn identity(self) -> &'static SigningIdentity {
+        &identities()[&self]
+    }
+
+    pub(crate) fn pem(self) -> String {
+        self.identity().certificate().pem()
+    }
+
+    pub(crate) fn thumbprint(self) -> Digest {
+        Digest::from_bytes(self.identity().certificate().thumbprint())
+    }
+}
+
+fn identities() -> &'static BTreeMap<Who, SigningIdentity> {
+    static IDENTITIES: OnceLock<BTreeMap<Who, SigningIdentity>> = OnceLock::new();
+    IDENTITIES.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let organizations = [1, 2].map(|n| {
+            let msp_id: MspId = format!("Org{n}MSP").parse().unwrap();
+            let domain = format!("org{n}.example.com");
+            Organization::create(dir.path(), msp_id, &domain, Kind::Peer).unwrap()
+        });
+        Who::ALL
+            .into_iter()
+            .map(|(who, n, role)| (who, issue(&organizations[n], who, role)))
+            .collect()
+    })
+}
+
+fn issue(organization: &Organization, who: Who, role: Option<Role>) -> SigningIdentity {
+    let profile = UserProfile {
+        node_ou: if who == Admin1 {
+            NodeOu::Admin
+        } else {
+            NodeOu::Client
+        },
+        attributes: role
+            .map(|role| (attributes::ROLE.to_owned(), role.to_string()))
+            .into_iter()
+            .collect(),
+        validity: None,
+    };
+    let folder = organization
+        .issue_user(&format!("{who:?}"), &profile)
+        .unwrap();
+    let msp_dir: &Path = &folder.join("msp");
+    SigningIdentity::from_msp_dir(organization.msp_id().clone(), msp_dir).unwrap()
+}
+
+/// The channel.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) ledger: MemoryLedger,
+    chaincode: Chaincode,
+    /// Seconds since 1970.
+    pub(crate) now: i64,
+    transactions: u64,
+    randoms: u64,
+}
+
+impl World {
+    /// A channel on which nothing has happened.
+    pub(crate) fn empty() -> Self {
+        let ledger = collections::ALL
+            .iter()
+            .fold(MemoryLedger::new(CHANNEL), |ledger, name| {
+                ledger.with_collection(
+                    CollectionConfig::new(name)
+                        .members(&["Org1MSP", "Org2MSP"])
+                        .member_only_read()
+                        .member_only_write(),
+                )
+            });
+        Self {
+            ledger,
+            chaincode: crate::chaincode(),
+            now: NOW,
+            transactions: 0,
+            randoms: 0,
+        }
+    }
+
+    /// A channel with everyone registered, and a device bound to `Patient`.
+    pub(crate) async fn populated() -> Self {
+        let mut world = Self::empty();
+        for (oracle, people) in [
+            (
+                Oracle1,
+                vec![
+                    (Oracle1, Role::Oracle),
+                    (Patient, Role::Patient),
+                    (OtherPatient, Role::Patient),
+                    (Provider1, Role::Provider),
+                    (Auditor1, Role::Auditor),
+                ],
+            ),
+            (
+                Oracle2,
+                vec![
+                    (Oracle2, Role::Oracle),
+                    (Provider2, Role::Provider),
+                    (Auditor2, Role::Auditor),
+                ],
+            ),
+        ] {
+            for (who, role) in people {
+                let tx = world.register_participant(world.registration(who, role));
+                world.ok(oracle, tx).await;
+            }
+        }
+        let tx = world.register_device(&world.device());
+        world.ok(Oracle1, tx).await;
+        world
+    }
+
+    /// A populated channel with one record of `Patient`.
+    pub(crate) async fn with_record() -> (Self, RecordPrivate) {
+        let mut world = Self::populated().await;
+        let record = world.record(1);
+        let tx = world.register_records(std::slice::from_ref(&record));
+        world.ok(Oracle1, tx).await;
+        (world, record)
+    }
+
+    pub(crate) fn time(&self, offset: i64) -> UtcTime {
+        UtcTime::from_unix_seconds(self.now + offset).unwrap()
+    }
+
+    /// Different bytes at every call, the same in every run.
+    pub(crate) fn random(&mut self) -> [u8; 32] {
+        self.randoms += 1;
+        *Digest::of_parts(&[b"random", &self.randoms.to_be_bytes()]).as_bytes()
+    }
+
+    // Calls.
+
+    /// Runs a transaction as `who`, twice, and commits it if it is a submit that succeeds.
+    pub(crate) async fn call(&mut self, who: Who, tx: Tx) -> TxResult {
+        let result = self.simulate(who, tx.clone()).await;
+        if tx.is_submit() && result.response.is_success() {
+            assert_eq!(
+                self.ledger.commit(std::slice::from_ref(&result)),
+                [ValidationCode::Valid]
+            );
+        }
+        result
+    }
+
+    /// Runs a transaction as `who`, twice, and commits nothing.
+    pub(crate) async fn simulate(&mut self, who: Who, tx: Tx) -> TxResult {
+        self.transactions += 1;
+        let tx_id = Digest::of(&self.transactions.to_be_bytes()).to_string();
+        let tx = tx
+            .tx_id(&tx_id)
+            .creator(who.identity().serialized())
+            .timestamp(Timestamp {
+                seconds: self.now,
+                nanos: 0,
+            });
+        let first = self.ledger.simulate(&self.chaincode, tx.clone()).await;
+        let second = self.ledger.simulate(&self.chaincode, tx).await;
+        assert_eq!(first.response, second.response);
+        assert_eq!(first.event, second.event);
+        assert_eq!(first.rwset, second.rwset);
+        assert_eq!(first.private_rwset, second.private_rwset);
+        first
+    }
+
+    /// Runs a transaction that must succeed.
+    pub(crate) async fn ok(&mut self, who: Who, tx: Tx) -> TxResult {
+        let result = self.call(who, tx).await;
+        assert!(result.response.is_success(), "{}", result.response.message);
+        result
+    }
+
+    /// Runs a transaction that must succeed, and reads its result.
+    pub(crate) async fn get<T: DeserializeOwned>(&mut self, who: Who, tx: Tx) -> T {
+        let result = self.ok(who, tx).await;
+        serde_json::from_slice(&result.response.payload).unwrap()
+    }
+
+    /// Runs a transaction that must be refused with this code, and must not change anything.
+    #[track_caller]
+    pub(crate) fn refused<'a>(
+        &'a mut self,
+        who: Who,
+        tx: Tx,
+        code: ErrorCode,
+    ) -> impl Future<Output = String> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let height = self.ledger.height();
+            let result = self.call(who, tx).await;
+            let message = result.response.message;
+            assert_eq!(
+                ErrorCode::parse_message(&message).0,
+                Some(code),
+                "{caller}: {message}"
+            );
+            assert_eq!(result.response.status, i32::from(code.status()), "{caller}");
+            assert_eq!(self.ledger.height(), height, "{caller}");
+            assert!(result.event.is_none(), "{caller}");
+            message
+        }
+    }
+
+    // Transactions.
+
+    pub(crate) fn registration(&self, who: Who, role: Role) -> ParticipantRegistration {
+        ParticipantRegistration {
+            participant_id: who.id(),
+            role,
+            certificate: who.pem(),
+            encryption_key: None,
+            status: Status::Active,
+        }
+    }
+
+    pub(crate) fn register_participant(&mut self, registration: ParticipantRegistration) -> Tx {
+        self.salted(transactions::REGISTER_PARTICIPANT)
+            .transient(transient::PARTICIPANT, json(&registration))
+    }
+
+    pub(crate) fn device(&self) -> DeviceRegistration {
+        DeviceRegistration {
+            device_id: DEVICE.parse().unwrap(),
+            thumbprint: Digest::of(b"device certificate"),
+            patient: Patient.pseudonym(),
+            bound_from: "2020-01-01T00:00:00Z".parse().unwrap(),
+            bound_until: None,
+            status: Status::Active,
+            status_since: None,
+        }
+    }
+
+    pub(crate) fn register_device(&mut self, registration: &DeviceRegistration) -> Tx {
+        self.salted(transactions::REGISTER_DEVICE)
+            .transient(transient::DEVICE, json(registration))
+    }
+
+    /// The `n`th record of `Patient`, one hour long, ending `n` hours after 2026-01-01.
+    pub(crate) fn record(&mut self, n: u32) -> RecordPrivate {
+        let end = 1_767_225_600 + 3600 * i64::from(n);
+        let mut id = [0x77; 16];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        RecordPrivate {
+            record_id: RecordId::from_bytes(id),
+            patient: Patient.pseudonym(),
+            record_type: "8867-4".parse().unwrap(),
+            period: Period {
+                start: UtcTime::from_unix_seconds(end - 3600).unwrap(),
+                end: UtcTime::from_unix_seconds(end).unwrap(),
+            },
+            readings: 60,
+            source: Source::DeviceId(DEVICE.parse().unwrap()),
+            content_type: "application/vnd.salus.segment+cbor-seq".to_owned(),
+            cid: "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy".to_owned(),
+            size: 4096,
+            plaintext_size: 3000,
+            merkle_root: Digest::of(&n.to_be_bytes()),
+            salt: Salt::from_bytes(self.random()).unwrap(),
+        }
+    }
+
+    pub(crate) fn register_records(&mut self, records: &[RecordPrivate]) -> Tx {
+        let entries: Vec<RecordEntry> = records.iter().map(entry).collect();
+        let wraps: Vec<RecordWraps> = records
+            .iter()
+            .map(|record| wraps(record.record_id))
+            .collect();
+        register_raw(&entries, records, &wraps)
+    }
+
+    pub(crate) fn grant(&mut self, grantee: Grantee) -> Grant {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.random()[..16]);
+        Grant {
+            grant_id: GrantId::from_bytes(id),
+            grantee,
+            types: vec![],
+            data_period: None,
+            valid_from: self.time(-3600),
+            valid_until: self.time(3600),
+            purposes: vec![Purpose::Treat],
+        }
+    }
+
+    /// A request as it should be, now.
+    pub(crate) fn request<B: RequestBody>(&mut self, body: B) -> SignedRequest<B> {
+        let nonce = Nonce::from_bytes(&self.random()[..16]).unwrap();
+        SignedRequest::new(CHANNEL, self.time(0), nonce, body)
+    }
+
+    /// A transaction that carries what `signer` signed.
+    pub(crate) fn signed<B: RequestBody>(&mut self, signer: Who, request: &SignedRequest<B>) -> Tx {
+        let jws = jws::sign(signer.identity(), &json(request)).unwrap();
+        self.salted(B::ACTION).transient(transient::REQUEST, jws)
+    }
+
+    pub(crate) fn grant_access(&mut self, signer: Who, grant: &Grant) -> Tx {
+        let request = self.request(GrantAccess {
+            grant: grant.clone(),
+        });
+        self.signed(signer, &request)
+    }
+
+    pub(crate) fn revoke_access(&mut self, signer: Who, grant_id: GrantId) -> Tx {
+        let request = self.request(RevokeAccess { grant_id });
+        self.signed(signer, &request)
+    }
+
+    pub(crate) fn authorize_read(
+        &mut self,
+        signer: Who,
+        record_id: RecordId,
+        purpose: Purpose,
+        hint: Option<GrantId>,
+    ) -> Tx {
+        let request = self.request(AuthorizeRead { record_id, purpose });
+        let tx = self.signed(signer, &request);
+        match hint {
+            Some(hint) => tx.transient(transient::GRANT_HINT, hint.to_string()),
+            None => tx,
+        }
+    }
+
+    /// Submits a read through `Oracle1` and tells the decision with its reason.
+    pub(crate) async fn read(
+        &mut self,
+        signer: Who,
+        record_id: RecordId,
+        purpose: Purpose,
+        hint: Option<GrantId>,
+    ) -> contract_interface::ReasonCode {
+        let tx = self.authorize_read(signer, record_id, purpose, hint);
+        let salt = Salt::from_bytes(self.last_random()).unwrap();
+        let decision: ReadDecision = self.get(Oracle1, tx).await;
+        decision.reason(&salt).expect("the salt opens the reason")
+    }
+
+    /// The bytes that the last call of [`Self::random`] gave: the salt of the last transaction.
+    pub(crate) fn last_random(&self) -> [u8; 32] {
+        *Digest::of_parts(&[b"random", &self.randoms.to_be_bytes()]).as_bytes()
+    }
+
+    /// A submit with a fresh transient salt.
+    pub(crate) fn salted(&mut self, name: &str) -> Tx {
+        Tx::submit(name).transient(transient::SALT, self.random())
+    }
+}
+
+pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    canonical_json(value).unwrap()
+}
+
+pub(crate) fn entry(record: &RecordPrivate) -> RecordEntry {
+    RecordEntry {
+        record_id: record.record_id,
+        object_sha256: Digest::of(record.record_id.as_bytes()),
+        commitment: record.commitment(),
+        version: 1,
+        previous: None,
+    }
+}
+
+pub(crate) fn wraps(record_id: RecordId) -> RecordWraps {
+    let kid = format!("{:043}", 1);
+    RecordWraps {
+        record_id,
+        wraps: vec![KeyWrap {
+            kid,
+            jwe: "h.k.i.c.t".to_owned(),
+        }],
+    }
+}
+
+pub(crate) fn register_raw(
+    entries: &[RecordEntry],
+    records: &[RecordPrivate],
+    wraps: &[RecordWraps],
+) -> Tx {
+    Tx::submit(transactions::REGISTER_RECORDS)
+        .argument(json(&RegisterRecords {
+            records: entries.to_vec(),
+        }))
+        .transient(transient::RECORDS, json(&records))
+        .transient(transient::WRAPS, json(&wraps))
+}
+
+/// An evaluated transaction with one argument that is JSON.
+pub(crate) fn query<T: Serialize>(name: &str, argument: &T) -> Tx {
+    Tx::evaluate(name).argument(json(argument))
+}
+
+/// An evaluated transaction with one argument that is text.
+pub(crate) fn query_text<T: ToString>(name: &str, argument: &T) -> Tx {
+    Tx::evaluate(name).argument(argument.to_string())
+}
+
+/// The same, asked by an oracle for someone.
+pub(crate) fn for_caller(tx: Tx, caller: Who) -> Tx {
+    tx.transient(transient::CALLER, caller.pem())
+}
