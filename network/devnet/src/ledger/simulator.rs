@@ -471,10 +471,8 @@ impl Simulator {
     }
 
     /// Ends the simulation.
-    ///
-    /// # Errors
-    /// None today.
-    pub fn finish(mut self) -> Result<SimulationResults, SimulationError> {
+    #[must_use]
+    pub fn finish(mut self) -> SimulationResults {
         for scan in std::mem::take(&mut self.scans) {
             if let Some((namespace, query)) = scan.into_range_query() {
                 self.sets.range_query(&namespace, query);
@@ -483,11 +481,11 @@ impl Simulator {
         let (public, private) = std::mem::take(&mut self.sets).build();
         let namespaces = public.ns_rwset.iter().map(|set| set.namespace.as_str());
         let interest = self.interest.build(namespaces);
-        Ok(SimulationResults {
+        SimulationResults {
             public: public.encode_to_vec(),
             private,
             interest,
-        })
+        }
     }
 
     fn open(&mut self, scan: Scan) -> ScanId {
