@@ -1,0 +1,235 @@
+//! From a checked PUBLISH to a durable reading: decode, find the patient, append to the journal.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use contract_interface::{Device, DeviceId, Period, UtcTime};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use super::decode::{self, DecodeError, Hints};
+use super::directory::{DeviceDirectory, LookupError};
+use super::topic::TopicError;
+use crate::journal::{Accepted, Entry, Journal, JournalError, Pending, Reading, Refused};
+
+/// How long a PUBACK is delayed for room in the journal before it is refused.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A device clock may be ahead of ours by this much.
+const CLOCK_AHEAD_SECONDS_MAX: i64 = 86_400;
+
+/// Why a message was not kept.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IntakeError {
+    /// Its topic is not allowed or not readable.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// Its content is not readable.
+    #[error(transparent)]
+    Payload(#[from] DecodeError),
+    /// The device is not registered.
+    #[error("the device is not registered")]
+    DeviceUnknown,
+    /// The device may not measure now.
+    #[error("the device is suspended or revoked")]
+    DeviceInactive,
+    /// The device measured nobody, or several, in the reading's period.
+    #[error("the device is bound to no patient for the time of the reading")]
+    NotBound,
+    /// A measurement from the future.
+    #[error("the reading's time lies in the future")]
+    Future,
+    /// The sequence number was used for another payload.
+    #[error("the sequence number was used before for another message")]
+    SequenceReused,
+    /// The sequence number is older than what is remembered.
+    #[error("the sequence number is too old to tell whether it is kept already")]
+    SequenceTooOld,
+    /// The ledger cannot be asked and nothing recent is known of the device.
+    #[error("the device's registration cannot be looked up now")]
+    LookupFailed,
+    /// No room.
+    #[error("no room is left, try again later")]
+    Full,
+    /// The journal has failed; the process ends.
+    #[error("the message could not be made durable")]
+    NotDurable,
+}
+
+impl IntakeError {
+    /// The error's stable name, as dead letters, metrics and reason strings spell it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Topic(TopicError::Malformed) => "topic-malformed",
+            Self::Topic(TopicError::NotAllowed) => "topic-not-allowed",
+            Self::Topic(TopicError::Bag) => "topic-property-bag",
+            Self::Topic(TopicError::Sequence) => "sequence-malformed",
+            Self::Payload(error) => error.name(),
+            Self::DeviceUnknown => "device-unknown",
+            Self::DeviceInactive => "device-inactive",
+            Self::NotBound => "device-not-bound",
+            Self::Future => "time-in-future",
+            Self::SequenceReused => "sequence-reused",
+            Self::SequenceTooOld => "sequence-too-old",
+            Self::LookupFailed => "device-lookup-failed",
+            Self::Full => "journal-full",
+            Self::NotDurable => "journal-failed",
+        }
+    }
+}
+
+impl From<JournalError> for IntakeError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Full | JournalError::DiskRefused { .. } => Self::Full,
+            _ => Self::NotDurable,
+        }
+    }
+}
+
+impl From<LookupError> for IntakeError {
+    fn from(LookupError: LookupError) -> Self {
+        Self::LookupFailed
+    }
+}
+
+/// What became of a message that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is durable now.
+    Kept,
+    /// It was durable before.
+    Duplicate,
+}
+
+/// The intake; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    journal: Journal,
+    devices: Arc<DeviceDirectory>,
+    /// To the pipeline's gathering. Bounded; the journal has the reading already, so waiting here loses nothing.
+    readings_tx: mpsc::Sender<Pending>,
+}
+
+impl Intake {
+    /// An intake that keeps readings in `journal` and tells `readings_tx` of them.
+    #[must_use]
+    pub fn new(
+        journal: Journal,
+        devices: Arc<DeviceDirectory>,
+        readings_tx: mpsc::Sender<Pending>,
+    ) -> Self {
+        Self {
+            journal,
+            devices,
+            readings_tx,
+        }
+    }
+
+    /// Whether a device may connect; `thumbprint` is its certificate's, if it showed one.
+    ///
+    /// # Errors
+    ///
+    /// [`IntakeError::DeviceUnknown`], [`IntakeError::DeviceInactive`] or [`IntakeError::LookupFailed`].
+    pub async fn admit(
+        &self,
+        device: &DeviceId,
+        thumbprint: Option<[u8; 32]>,
+    ) -> Result<Arc<Device>, IntakeError> {
+        let known = self.devices.device(device).await?;
+        let known = known.ok_or(IntakeError::DeviceUnknown)?;
+        if thumbprint.is_some_and(|shown| shown != *known.thumbprint.as_bytes()) {
+            return Err(IntakeError::DeviceUnknown);
+        }
+        if known.active_at(now()) {
+            Ok(known)
+        } else {
+            Err(IntakeError::DeviceInactive)
+        }
+    }
+
+    /// Checks a message and makes of it what the journal keeps.
+    ///
+    /// # Errors
+    ///
+    /// [`IntakeError`] names what is wrong with it.
+    pub async fn prepare(
+        &self,
+        device: &DeviceId,
+        thumbprint: Option<[u8; 32]>,
+        hints: &Hints,
+        payload: &[u8],
+    ) -> Result<Reading, IntakeError> {
+        let received_ms = now_ms();
+        let received = now();
+        let decoded = decode::decode(hints, payload, received)?;
+        if decoded.period.end.unix_seconds() > received.unix_seconds() + CLOCK_AHEAD_SECONDS_MAX {
+            return Err(IntakeError::Future);
+        }
+        let known = self.admit(device, thumbprint).await?;
+        let patient = known
+            .patient_at(decoded.period.start)
+            .filter(|patient| known.measured(patient, &decoded.period))
+            .ok_or(IntakeError::NotBound)?;
+        let Period { start, end } = decoded.period;
+        Ok(Reading {
+            device: device.as_str().to_owned(),
+            sequence: decoded.sequence,
+            received_ms,
+            content_type: decoded.content_type,
+            code: decoded.code.as_str().to_owned(),
+            period_start: start.unix_seconds(),
+            period_end: end.unix_seconds(),
+            patient: patient.to_string(),
+            alone: decoded.opaque,
+            payload: payload.to_vec().into(),
+        })
+    }
+
+    /// Keeps a prepared reading. When this returns, it is durable and MAY be acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`IntakeError`]; nothing was kept then.
+    pub async fn keep(&self, reading: Reading) -> Result<Taken, IntakeError> {
+        match self.journal.receive_patiently(reading, PATIENCE).await? {
+            Accepted::New(pending) => {
+                // A closed pipeline finds the reading in the journal at the next start.
+                drop(self.readings_tx.send(pending).await);
+                Ok(Taken::Kept)
+            }
+            Accepted::Duplicate => Ok(Taken::Duplicate),
+            Accepted::SequenceReused => Err(IntakeError::SequenceReused),
+            Accepted::SequenceTooOld => Err(IntakeError::SequenceTooOld),
+        }
+    }
+
+    /// Writes down that a message was refused, where the protocol cannot say so: who, when, why, never what.
+    pub async fn dead_letter(&self, device: &DeviceId, reason: &'static str, payload: &[u8]) {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, payload);
+        let mut sha256 = [0_u8; 32];
+        sha256.copy_from_slice(digest.as_ref());
+        let refused = Refused {
+            device: device.as_str().to_owned(),
+            refused_ms: now_ms(),
+            reason: reason.to_owned(),
+            bytes: payload.len() as u64,
+            sha256: sha256.into(),
+        };
+        if let Err(error) = self.journal.append(Entry::Refused(refused)).await {
+            tracing::error!(%device, reason, %error, "dead letter could not be written");
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+}
+
+/// The wall clock, to the second.
+pub(crate) fn now() -> UtcTime {
+    let seconds = i64::try_from(now_ms() / 1000).unwrap_or(0);
+    UtcTime::from_unix_seconds(seconds).unwrap_or(UtcTime::MIN)
+}

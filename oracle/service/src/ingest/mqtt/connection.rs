@@ -1,0 +1,583 @@
+//! One device's connection: reads packets, asks the intake, answers.
+//!
+//! A PUBACK or PUBREC MUST NOT go out before the intake said that the message is durable, and acknowledgements go
+//! out in the order of the messages.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use contract_interface::DeviceId;
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
+use rumqttd::protocol::{
+    DisconnectReasonCode, Packet, PingResp, QoS, Subscribe, SubscribeReasonCode,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
+
+use super::delivery::{DeviceLink, Outgoing};
+use super::outbound::Outbound;
+use super::refusal;
+use super::sessions::{Lease, Thumbprint};
+use super::wire::{self, FromDevice, Incoming, Version, WireError};
+use super::{Front, IN_FLIGHT_BYTES_MAX, RECEIVE_MAXIMUM, reply};
+use crate::ingest::decode::Hints;
+use crate::ingest::intake::{self, IntakeError, Taken};
+use crate::ingest::topic::{self, TopicError};
+
+/// A write to the device may take this long.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A packet that began must end within this time.
+const PACKET_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a refused device is listened to, so that it reads the reason before the connection is reset.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes read from a refused device at most.
+const LINGER_BYTES: usize = 32 << 20;
+/// Certificate and registration are checked again this often.
+const RECHECK: Duration = Duration::from_secs(60);
+/// Subscriptions of one session.
+const SUBSCRIPTIONS_MAX: usize = 32;
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The device left or the network failed.
+    Gone,
+    /// The device is told why, if it speaks MQTT 5.
+    Tell(DisconnectReasonCode, &'static str),
+    /// A packet was just written that says why.
+    Told,
+}
+
+impl From<WireError> for End {
+    fn from(error: WireError) -> Self {
+        Self::Tell(refusal::wire(error), refusal::wire_name(error))
+    }
+}
+
+/// A message that the journal is asked to keep.
+struct Asked {
+    qos: u8,
+    pkid: u16,
+    payload: Bytes,
+    result: Result<Taken, IntakeError>,
+}
+
+type Asking = Pin<Box<dyn Future<Output = Asked> + Send>>;
+
+/// Who is at the other end, once its CONNECT was accepted.
+pub(super) struct Peer {
+    pub(super) version: Version,
+    pub(super) device: DeviceId,
+    pub(super) certificate: Option<fabric_msp::Certificate>,
+    pub(super) thumbprint: Thumbprint,
+    pub(super) keep_alive: Option<Duration>,
+    pub(super) receive_maximum: u16,
+    pub(super) packet_bytes_max: Option<usize>,
+    pub(super) lease: Lease,
+}
+
+/// An accepted connection.
+pub(super) struct Connection<S> {
+    front: Arc<Front>,
+    stream: S,
+    input: BytesMut,
+    output: BytesMut,
+    peer: Peer,
+    asking: FuturesOrdered<Asking>,
+    asking_bytes: usize,
+    link: Option<DeviceLink>,
+    outbound: Outbound,
+    subscriptions: Vec<(String, u8)>,
+    last_packet: Instant,
+    packet_began: Option<Instant>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    pub(super) fn new(front: Arc<Front>, stream: S, input: BytesMut, peer: Peer) -> Self {
+        Self {
+            front,
+            stream,
+            input,
+            output: BytesMut::new(),
+            outbound: Outbound::new(peer.receive_maximum),
+            peer,
+            asking: FuturesOrdered::new(),
+            asking_bytes: 0,
+            link: None,
+            subscriptions: Vec::new(),
+            last_packet: Instant::now(),
+            packet_began: None,
+        }
+    }
+
+    /// Serves the device until either side ends it. `welcome` goes out first.
+    pub(super) async fn serve(mut self, welcome: Packet) {
+        let device = self.peer.device.clone();
+        let end = match self.begin(welcome).await {
+            Ok(()) => self.run().await,
+            Err(end) => end,
+        };
+        tracing::debug!(%device, ?end, "device disconnected");
+        let told = match end {
+            End::Gone => false,
+            End::Told => true,
+            End::Tell(code, name) => {
+                metrics::counter!("salus_mqtt_disconnects_total", "reason" => name).increment(1);
+                tracing::info!(%device, reason = name, "device sent away");
+                if self.peer.version == Version::V5 {
+                    self.put(reply::goodbye(code, name));
+                }
+                true
+            }
+        };
+        // What is being made durable is finished and acknowledged before the connection ends.
+        while let Some(asked) = self.asking.next().await {
+            if asked.result.is_ok() && !told {
+                self.extend(reply::kept(asked.qos, asked.pkid));
+            }
+        }
+        if self.flush().await.is_ok() && told {
+            linger(&mut self.stream).await;
+        }
+        if let Some(link) = self.link.take() {
+            link.close().await;
+        }
+    }
+
+    async fn begin(&mut self, welcome: Packet) -> Result<(), End> {
+        if self.peer.lease.resumed {
+            self.open_link().await?;
+        }
+        self.put(welcome);
+        self.flush().await
+    }
+
+    async fn run(&mut self) -> End {
+        let mut recheck = tokio::time::interval(RECHECK);
+        recheck.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        recheck.reset();
+        let stopping = self.front.stopping.clone();
+        let leave = self.peer.lease.leave.clone();
+        loop {
+            if let Err(end) = self.packets_at_hand().await {
+                return end;
+            }
+            if let Err(end) = self.flush().await {
+                return end;
+            }
+            let deadline = self.deadline();
+            let may_read = self.may_read();
+            let room = self.outbound.has_room();
+            let step = tokio::select! {
+                biased;
+                () = stopping.cancelled() => {
+                    Err(End::Tell(DisconnectReasonCode::ServerShuttingDown, "server-shutting-down"))
+                }
+                () = leave.cancelled() => {
+                    Err(End::Tell(DisconnectReasonCode::SessionTakenOver, "session-taken-over"))
+                }
+                Some(asked) = self.asking.next() => self.answered(asked).await,
+                message = next_message(&mut self.link), if room => match message {
+                    Ok(message) => self.deliver(message).await,
+                    Err(_) => Err(End::Tell(DisconnectReasonCode::UnspecifiedError, "delivery-failed")),
+                },
+                read = self.stream.read_buf(&mut self.input), if may_read => match read {
+                    Ok(0) | Err(_) => Err(End::Gone),
+                    Ok(_) => Ok(()),
+                },
+                () = tokio::time::sleep_until(deadline), if may_read => {
+                    Err(End::Tell(DisconnectReasonCode::KeepAliveTimeout, "keep-alive-timeout"))
+                }
+                _ = recheck.tick() => self.recheck().await,
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    /// No more is read than the journal can take: back-pressure reaches the device through TCP.
+    fn may_read(&self) -> bool {
+        self.asking.len() < usize::from(RECEIVE_MAXIMUM) && self.asking_bytes < IN_FLIGHT_BYTES_MAX
+    }
+
+    fn deadline(&self) -> Instant {
+        let far = Duration::from_secs(86_400 * 365);
+        let silent = self
+            .peer
+            .keep_alive
+            .map_or(far, |keep_alive| keep_alive.mul_f32(1.5));
+        let deadline = self.last_packet + silent;
+        self.packet_began
+            .map_or(deadline, |began| deadline.min(began + PACKET_TIMEOUT))
+    }
+
+    async fn packets_at_hand(&mut self) -> Result<(), End> {
+        while self.may_read() {
+            let frame = wire::take_frame(&mut self.input, self.front.limits.packet_bytes);
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => {
+                    self.letter_for_packet(error).await;
+                    return Err(error.into());
+                }
+            };
+            let Some(frame) = frame else {
+                self.packet_began = match self.input.is_empty() {
+                    true => None,
+                    false => self.packet_began.or_else(|| Some(Instant::now())),
+                };
+                return Ok(());
+            };
+            self.last_packet = Instant::now();
+            self.packet_began = None;
+            let packet = match frame.decode(self.peer.version) {
+                Ok(packet) => packet,
+                Err(error) => {
+                    self.letter_for_packet(error).await;
+                    return Err(error.into());
+                }
+            };
+            self.on_packet(packet).await?;
+        }
+        Ok(())
+    }
+
+    /// 3.1.1 has no way to say what is wrong with a packet; the dead letter has.
+    async fn letter_for_packet(&mut self, error: WireError) {
+        let name = refusal::wire_name(error);
+        metrics::counter!("salus_mqtt_refused_total", "reason" => name).increment(1);
+        if self.peer.version == Version::V4 {
+            let intake = &self.front.intake;
+            intake.dead_letter(&self.peer.device, name, &[]).await;
+        }
+    }
+
+    async fn on_packet(&mut self, packet: FromDevice) -> Result<(), End> {
+        match packet {
+            FromDevice::Publish(publish) => self.on_publish(*publish).await,
+            FromDevice::PubAck(pkid) => self.acknowledged(pkid).await,
+            FromDevice::PubRel(pkid) => {
+                let known = self.peer.lease.unreleased.remove(&pkid);
+                self.put(reply::completed(pkid, known));
+                Ok(())
+            }
+            FromDevice::Subscribe {
+                identified: true, ..
+            } => Err(End::Tell(
+                DisconnectReasonCode::SubscriptionIdentifiersNotSupported,
+                "subscription-identifiers-not-supported",
+            )),
+            FromDevice::Subscribe { subscribe, .. } => self.on_subscribe(subscribe).await,
+            FromDevice::Unsubscribe(unsubscribe) => {
+                let mut existed = Vec::with_capacity(unsubscribe.filters.len());
+                for filter in unsubscribe.filters {
+                    existed.push(self.unsubscribe(&filter).await?);
+                }
+                self.put(reply::unsubscribed(unsubscribe.pkid, &existed));
+                Ok(())
+            }
+            FromDevice::Ping => {
+                self.put(Packet::PingResp(PingResp));
+                Ok(())
+            }
+            FromDevice::Disconnect => Err(End::Gone),
+        }
+    }
+
+    async fn on_publish(&mut self, publish: Incoming) -> Result<(), End> {
+        metrics::counter!("salus_mqtt_received_total").increment(1);
+        let v5 = self.peer.version == Version::V5;
+        let properties = publish.properties.as_ref();
+        if v5 && publish.retain {
+            let code = DisconnectReasonCode::RetainNotSupported;
+            return Err(End::Tell(code, "retain-not-supported"));
+        }
+        if properties.is_some_and(|p| p.topic_alias.is_some()) {
+            let code = DisconnectReasonCode::TopicAliasInvalid;
+            return Err(End::Tell(code, "topic-alias-not-supported"));
+        }
+        if publish.qos == 2 && self.peer.lease.unreleased.contains(&publish.pkid) {
+            // Sent again before its release: it is kept already.
+            self.extend(reply::kept(2, publish.pkid));
+            return Ok(());
+        }
+        let Incoming {
+            qos, pkid, payload, ..
+        } = publish;
+        let prepared = match self.hints(&publish.topic, properties) {
+            Ok(hints) => {
+                let Peer {
+                    device, thumbprint, ..
+                } = &self.peer;
+                let intake = &self.front.intake;
+                intake.prepare(device, *thumbprint, &hints, &payload).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        let intake = self.front.intake.clone();
+        self.asking_bytes += payload.len();
+        self.asking.push_back(Box::pin(async move {
+            let result = match prepared {
+                Ok(reading) => intake.keep(reading).await,
+                Err(error) => Err(error),
+            };
+            Asked {
+                qos,
+                pkid,
+                payload,
+                result,
+            }
+        }));
+        Ok(())
+    }
+
+    fn hints(
+        &self,
+        topic: &[u8],
+        properties: Option<&rumqttd::protocol::PublishProperties>,
+    ) -> Result<Hints, TopicError> {
+        let mut hints = topic::observations(&self.peer.device, topic)?;
+        if let Some(properties) = properties {
+            for (name, value) in &properties.user_properties {
+                topic::apply_property(&mut hints, name, value)?;
+            }
+            if let Some(content_type) = &properties.content_type {
+                hints.content_type = Some(content_type.clone());
+            }
+        }
+        Ok(hints)
+    }
+
+    /// The intake has decided on the oldest message asked about.
+    async fn answered(&mut self, asked: Asked) -> Result<(), End> {
+        self.asking_bytes -= asked.payload.len();
+        let Asked {
+            qos,
+            pkid,
+            payload,
+            result,
+        } = asked;
+        let error = match result {
+            Ok(taken) => {
+                let outcome = match taken {
+                    Taken::Kept => "kept",
+                    Taken::Duplicate => "duplicate",
+                };
+                metrics::counter!("salus_mqtt_taken_total", "outcome" => outcome).increment(1);
+                if qos == 2 {
+                    self.peer.lease.unreleased.insert(pkid);
+                }
+                self.extend(reply::kept(qos, pkid));
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let name = error.name();
+        metrics::counter!("salus_mqtt_refused_total", "reason" => name).increment(1);
+        tracing::info!(device = %self.peer.device, reason = name, bytes = payload.len(), "message refused");
+        let says_why = self.peer.version == Version::V5 && qos > 0;
+        if !says_why && !refusal::is_temporary(&error) {
+            let intake = &self.front.intake;
+            intake.dead_letter(&self.peer.device, name, &payload).await;
+        }
+        match (self.peer.version, qos) {
+            (Version::V4, _) => Err(End::Told),
+            (Version::V5, 0) => {
+                self.put(reply::refused(0, 0, &error));
+                Err(End::Told)
+            }
+            (Version::V5, _) => {
+                self.put(reply::refused(qos, pkid, &error));
+                Ok(())
+            }
+        }
+    }
+
+    async fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), End> {
+        let mut codes = Vec::with_capacity(subscribe.filters.len());
+        let mut allowed = Vec::new();
+        for filter in subscribe.filters {
+            let code = if filter.path.starts_with("$share/") {
+                SubscribeReasonCode::SharedSubscriptionsNotSupported
+            } else if !topic::may_subscribe(&self.peer.device, &filter.path) {
+                SubscribeReasonCode::NotAuthorized
+            } else if self.subscriptions.len() + allowed.len() >= SUBSCRIPTIONS_MAX {
+                SubscribeReasonCode::QuotaExceeded
+            } else if filter.qos == QoS::AtMostOnce {
+                allowed.push((filter.path, QoS::AtMostOnce));
+                SubscribeReasonCode::QoS0
+            } else {
+                allowed.push((filter.path, QoS::AtLeastOnce));
+                SubscribeReasonCode::QoS1
+            };
+            codes.push(code);
+        }
+        self.put(reply::subscribed(self.peer.version, subscribe.pkid, codes));
+        for (path, qos) in allowed {
+            self.subscribe(path, qos).await?;
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&mut self, path: String, qos: QoS) -> Result<(), End> {
+        match self.subscriptions.iter().find(|(known, _)| *known == path) {
+            Some((_, granted)) if *granted == qos as u8 => return Ok(()),
+            Some(_) => drop(self.unsubscribe(&path).await?),
+            None => {}
+        }
+        if self.link.is_none() {
+            self.open_link().await?;
+        }
+        self.subscriptions.push((path.clone(), qos as u8));
+        if let Some(link) = self.link.as_mut() {
+            link.subscribe(path, qos).await.map_err(|_| End::Gone)?;
+        }
+        Ok(())
+    }
+
+    async fn unsubscribe(&mut self, path: &str) -> Result<bool, End> {
+        let before = self.subscriptions.len();
+        self.subscriptions.retain(|(known, _)| known != path);
+        let existed = self.subscriptions.len() < before;
+        if topic::may_subscribe(&self.peer.device, path)
+            && let Some(link) = self.link.as_mut()
+        {
+            let gone = link.unsubscribe(path.to_owned()).await;
+            gone.map_err(|_| End::Gone)?;
+        }
+        Ok(existed)
+    }
+
+    async fn open_link(&mut self) -> Result<(), End> {
+        let failed = |_| End::Tell(DisconnectReasonCode::UnspecifiedError, "delivery-failed");
+        let delivery = &self.front.delivery;
+        let lease = &self.peer.lease;
+        let name = lease.link_name();
+        if lease.is_kept() && !lease.resumed {
+            // Whatever the router remembers under this name belonged to another session.
+            let (old, _) = delivery.link(name.clone(), true).await.map_err(failed)?;
+            old.close().await;
+        }
+        let (link, _) = delivery
+            .link(name, !lease.is_kept())
+            .await
+            .map_err(failed)?;
+        self.link = Some(link);
+        Ok(())
+    }
+
+    async fn deliver(&mut self, message: Outgoing) -> Result<(), End> {
+        let before = self.output.len();
+        let packet = Packet::Publish(message.publish, message.properties);
+        let encoded = self.peer.version.encode(packet, &mut self.output);
+        let bytes = self.output.len() - before;
+        if encoded.is_err() {
+            return Err(End::Tell(
+                DisconnectReasonCode::UnspecifiedError,
+                "delivery-failed",
+            ));
+        }
+        if let Some(pkid) = message.pkid {
+            self.outbound.sent(pkid);
+        }
+        if self.peer.packet_bytes_max.is_some_and(|max| bytes > max) {
+            // MQTT 5, 3.1.2.11.4: a message the client cannot take is passed over as if it were delivered.
+            self.output.truncate(before);
+            tracing::warn!(device = %self.peer.device, bytes, "message larger than the device takes");
+            if let Some(pkid) = message.pkid {
+                self.acknowledged(pkid).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn acknowledged(&mut self, pkid: u16) -> Result<(), End> {
+        let due = self.outbound.acknowledged(pkid);
+        if let Some(link) = self.link.as_mut() {
+            for pkid in due {
+                link.acknowledge(pkid).await.map_err(|_| End::Gone)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn recheck(&mut self) -> Result<(), End> {
+        let not_authorized =
+            || End::Tell(DisconnectReasonCode::NotAuthorized, "device-not-authorized");
+        if let Some(certificate) = &self.peer.certificate {
+            let now = intake::now().unix_seconds();
+            let checked = self.front.check(certificate, now);
+            checked.map_err(|_| not_authorized())?;
+        }
+        let Peer {
+            device, thumbprint, ..
+        } = &self.peer;
+        match self.front.intake.admit(device, *thumbprint).await {
+            Ok(_) | Err(IntakeError::LookupFailed) => Ok(()),
+            Err(_) => Err(not_authorized()),
+        }
+    }
+
+    fn put(&mut self, packet: Packet) {
+        if let Err(error) = self.peer.version.encode(packet, &mut self.output) {
+            tracing::error!(%error, "a packet could not be encoded");
+        }
+    }
+
+    fn extend(&mut self, packet: Option<Packet>) {
+        if let Some(packet) = packet {
+            self.put(packet);
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let written = async {
+            self.stream.write_all(&self.output).await?;
+            self.stream.flush().await
+        };
+        match tokio::time::timeout(WRITE_TIMEOUT, written).await {
+            Ok(Ok(())) => {
+                self.output.clear();
+                Ok(())
+            }
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+}
+
+/// The next message of a link; never, if there is none.
+async fn next_message(
+    link: &mut Option<DeviceLink>,
+) -> Result<Outgoing, super::delivery::DeliveryError> {
+    match link {
+        Some(link) => link.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Closes the writing side and reads on for a moment: closing at once would reset the connection and could take
+/// the reason away from the device before it read it.
+pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    let listened = async {
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut sink = vec![0; 64 << 10];
+        let mut total = 0;
+        while total < LINGER_BYTES {
+            match stream.read(&mut sink).await {
+                Ok(0) | Err(_) => return,
+                Ok(bytes) => total += bytes,
+            }
+        }
+    };
+    drop(tokio::time::timeout(LINGER, listened).await);
+}

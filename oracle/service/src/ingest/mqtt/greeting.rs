@@ -1,0 +1,236 @@
+//! From an open stream to an admitted device: the CONNECT and its answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use contract_interface::DeviceId;
+use fabric_msp::Certificate;
+use rumqttd::protocol::{ConnectProperties, Packet};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_rustls::server::TlsStream;
+
+use super::connection::{Connection, Peer, linger};
+use super::refusal::ConnectRefusal;
+use super::wire::{self, Greeting, Version, WireError};
+use super::{Front, RECEIVE_MAXIMUM, reply};
+use crate::ingest::intake::IntakeError;
+
+/// Bytes of a CONNECT; who sends it is not admitted yet.
+const CONNECT_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a client identifier.
+const CLIENT_ID_BYTES_MAX: usize = 256;
+/// A session is kept this long after its connection ends, at most.
+const SESSION_KEPT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Messages the router hands out unacknowledged; a device that names no maximum takes 65,535.
+const RECEIVE_MAXIMUM_DEFAULT: u16 = u16::MAX;
+
+/// Who is at the other end.
+pub(super) enum Identity {
+    /// A device with this certificate, which the MSP has accepted.
+    Certified(DeviceId, Certificate),
+    /// Whoever the CONNECT says: the insecure port.
+    ByClientId,
+}
+
+/// The device of a finished TLS handshake: the CN of its certificate.
+pub(super) fn certified(stream: &TlsStream<TcpStream>) -> Option<Identity> {
+    let (_, session) = stream.get_ref();
+    let der = session.peer_certificates()?.first()?;
+    let certificate = Certificate::from_der(der).ok()?;
+    let device = certificate
+        .subject_common_name()
+        .and_then(|cn| cn.parse().ok());
+    match device {
+        Some(device) => Some(Identity::Certified(device, certificate)),
+        None => {
+            tracing::info!(
+                serial = certificate.serial_hex(),
+                "the certificate's CN is no device ID"
+            );
+            None
+        }
+    }
+}
+
+/// Reads the CONNECT, answers it, and serves an admitted device until it leaves.
+pub(super) async fn welcome<S>(
+    front: Arc<Front>,
+    mut stream: S,
+    identity: Identity,
+    handshake: OwnedSemaphorePermit,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut input = BytesMut::new();
+    let greeted = tokio::time::timeout(
+        front.limits.handshake,
+        read_greeting(&mut stream, &mut input),
+    );
+    let greeting = tokio::select! {
+        () = front.stopping.cancelled() => return,
+        greeted = greeted => match greeted {
+            Ok(Ok(greeting)) => greeting,
+            Ok(Err(error)) => {
+                tracing::info!(?error, "no CONNECT");
+                if matches!(error, Some(WireError::Version)) {
+                    send(&mut stream, Version::V4, reply::wrong_version()).await;
+                }
+                return;
+            }
+            Err(_) => {
+                tracing::info!("the CONNECT took too long");
+                return;
+            }
+        },
+    };
+    let version = greeting.version;
+    let seat = Arc::clone(&front.seats).try_acquire_owned();
+    let admitted = match &seat {
+        Ok(_) => admit(&front, identity, greeting).await,
+        Err(_) => Err(ConnectRefusal::Busy),
+    };
+    drop(handshake);
+    match admitted {
+        Ok((peer, welcome)) => {
+            tracing::debug!(device = %peer.device, ?version, "device connected");
+            Connection::new(front, stream, input, peer)
+                .serve(welcome)
+                .await;
+        }
+        Err(refusal) => {
+            metrics::counter!("salus_mqtt_connects_refused_total", "reason" => refusal.name())
+                .increment(1);
+            tracing::info!(reason = refusal.name(), "device refused");
+            send(&mut stream, version, reply::unwelcome(refusal, version)).await;
+        }
+    }
+    drop(seat);
+}
+
+async fn send<S>(stream: &mut S, version: Version, packet: Packet)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut bytes = BytesMut::new();
+    if version.encode(packet, &mut bytes).is_ok() && stream.write_all(&bytes).await.is_ok() {
+        linger(stream).await;
+    }
+}
+
+/// `Err(None)` when the stream ended.
+async fn read_greeting<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    input: &mut BytesMut,
+) -> Result<Greeting, Option<WireError>> {
+    loop {
+        if let Some(frame) = wire::take_frame(input, CONNECT_BYTES_MAX).map_err(Some)? {
+            return frame.greeting().map_err(Some);
+        }
+        match stream.read_buf(input).await {
+            Ok(0) | Err(_) => return Err(None),
+            Ok(_) => {}
+        }
+    }
+}
+
+async fn admit(
+    front: &Arc<Front>,
+    identity: Identity,
+    greeting: Greeting,
+) -> Result<(Peer, Packet), ConnectRefusal> {
+    let Greeting {
+        version,
+        connect,
+        properties,
+        will,
+    } = greeting;
+    if will.is_some() {
+        return Err(ConnectRefusal::Will);
+    }
+    let properties = properties.as_ref();
+    if properties.is_some_and(|p| p.authentication_method.is_some()) {
+        return Err(ConnectRefusal::AuthenticationMethod);
+    }
+    if connect.client_id.len() > CLIENT_ID_BYTES_MAX || connect.client_id.contains('\0') {
+        return Err(ConnectRefusal::ClientId);
+    }
+    let (device, certificate) = match identity {
+        Identity::Certified(device, certificate) => (device, Some(certificate)),
+        Identity::ByClientId => {
+            let device = connect.client_id.parse();
+            (device.map_err(|_| ConnectRefusal::ClientId)?, None)
+        }
+    };
+    let thumbprint = certificate.as_ref().map(Certificate::thumbprint);
+    let admitted = front.intake.admit(&device, thumbprint).await;
+    admitted.map_err(|error| match error {
+        IntakeError::LookupFailed => ConnectRefusal::Unavailable,
+        _ => ConnectRefusal::NotAuthorized,
+    })?;
+    let (client_id, assigned) = client_id(version, connect.client_id, connect.clean_session)?;
+    let keep = kept_for(version, connect.clean_session, properties);
+    let lease = front
+        .sessions
+        .enter(&device, &client_id, thumbprint, connect.clean_session, keep)
+        .await?;
+    let expiry = keep.map_or(0, |keep| u32::try_from(keep.as_secs()).unwrap_or(u32::MAX));
+    let welcome = reply::welcome(lease.resumed, assigned, expiry, &front.limits);
+    let peer = Peer {
+        version,
+        device,
+        certificate,
+        thumbprint,
+        keep_alive: match connect.keep_alive {
+            0 => None,
+            seconds => Some(Duration::from_secs(u64::from(seconds))),
+        },
+        receive_maximum: properties
+            .and_then(|p| p.receive_maximum)
+            .unwrap_or(RECEIVE_MAXIMUM_DEFAULT),
+        packet_bytes_max: properties
+            .and_then(|p| p.max_packet_size)
+            .and_then(|bytes| usize::try_from(bytes).ok()),
+        lease,
+    };
+    Ok((peer, welcome))
+}
+
+/// A client without identifier gets one, which MQTT 5 tells it; 3.1.1 allows that for clean sessions only.
+fn client_id(
+    version: Version,
+    given: String,
+    clean: bool,
+) -> Result<(String, Option<String>), ConnectRefusal> {
+    static ASSIGNED: AtomicU64 = AtomicU64::new(1);
+    if !given.is_empty() {
+        return Ok((given, None));
+    }
+    if version == Version::V4 && !clean {
+        return Err(ConnectRefusal::ClientId);
+    }
+    let assigned = format!("assigned-{}", ASSIGNED.fetch_add(1, Ordering::Relaxed));
+    Ok((assigned.clone(), Some(assigned)))
+}
+
+/// How long the session is kept after the connection: 3.1.1 says whether, MQTT 5 how long.
+fn kept_for(
+    version: Version,
+    clean: bool,
+    properties: Option<&ConnectProperties>,
+) -> Option<Duration> {
+    let asked = match version {
+        Version::V4 if clean => return None,
+        Version::V4 => SESSION_KEPT_MAX,
+        Version::V5 => {
+            let seconds = properties.and_then(|p| p.session_expiry_interval);
+            Duration::from_secs(u64::from(seconds.unwrap_or(0)))
+        }
+    };
+    (!asked.is_zero()).then(|| asked.min(SESSION_KEPT_MAX))
+}
+
+const _: () = assert!(RECEIVE_MAXIMUM > 0, "MQTT 5 forbids a Receive Maximum of 0");

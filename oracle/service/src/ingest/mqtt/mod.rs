@@ -1,0 +1,321 @@
+//! The MQTT front: 3.1.1 and 5 on one port, TLS with client certificates, each device on its own topics only.
+//!
+//! Its own accept loop; rumqttd parses packets ([`wire`]) and keeps subscriptions ([`delivery`]). The contract is
+//! that of Eclipse Hono's MQTT adapter: fixed topics, no wills, nothing retained, and an acknowledgement means that
+//! the message is durable. Who a device is comes from its certificate; on the insecure port, which listens on
+//! loopback only, from its client identifier.
+
+mod connection;
+mod delivery;
+mod greeting;
+mod outbound;
+mod refusal;
+mod reply;
+mod sessions;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod wire;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric_msp::{Certificate, MspError, MspId};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+pub use delivery::{Delivery, DeliveryError, RouterWatch};
+pub use tls::{DeviceMsp, TlsError};
+
+use super::intake::Intake;
+use crate::config::MqttConfig;
+use greeting::Identity;
+use sessions::Sessions;
+
+/// Messages of one device in the works at the same time (MQTT 5 Receive Maximum).
+pub const RECEIVE_MAXIMUM: u16 = 128;
+/// Payload bytes of one device in the works beyond which no more is read from it.
+const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
+/// The CRL and the CAs are read again this often.
+const MSP_RELOAD: Duration = Duration::from_secs(30);
+/// Pause after an accept that failed for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Limits of the front; the default is for production.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connected devices.
+    pub connections: usize,
+    /// Connections that have not finished their CONNECT.
+    pub handshakes: usize,
+    /// Bytes of a packet after its fixed header.
+    pub packet_bytes: usize,
+    /// Time for the TLS handshake, and again for the CONNECT.
+    pub handshake: Duration,
+    /// Time for connections to end when the front stops.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            handshakes: 512,
+            packet_bytes: 8 << 20,
+            handshake: Duration::from_secs(10),
+            drain: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Why the front cannot serve.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FrontError {
+    /// A port cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The operating system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The insecure port is for loopback only.
+    #[error("insecure_listen {address} is not a loopback address")]
+    NotLoopback {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// What every connection shares.
+#[derive(Debug)]
+struct Front {
+    intake: Intake,
+    delivery: Delivery,
+    limits: Limits,
+    msp: Arc<DeviceMsp>,
+    sessions: Arc<Sessions>,
+    seats: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    stopping: CancellationToken,
+}
+
+impl Front {
+    fn check(&self, certificate: &Certificate, unix_seconds: i64) -> Result<(), MspError> {
+        self.msp.check(certificate, unix_seconds)
+    }
+}
+
+/// A front that listens and does not serve yet.
+#[derive(Debug)]
+pub struct BoundFront {
+    front: Arc<Front>,
+    secure: (TcpListener, SocketAddr),
+    acceptor: Acceptor,
+    insecure: Option<(TcpListener, SocketAddr)>,
+}
+
+#[derive(Clone)]
+struct Acceptor(TlsAcceptor);
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Acceptor(..)")
+    }
+}
+
+impl BoundFront {
+    /// Reads certificates and opens the ports.
+    ///
+    /// # Errors
+    ///
+    /// [`FrontError`].
+    pub async fn bind(
+        config: &MqttConfig,
+        msp_id: MspId,
+        limits: Limits,
+        intake: Intake,
+        delivery: Delivery,
+    ) -> Result<Self, FrontError> {
+        let msp = Arc::new(DeviceMsp::open(msp_id, &config.client_msp_dir)?);
+        let tls = tls::server_config(&config.certificate_file, &config.key_file, &msp)?;
+        let insecure = match config.insecure_listen {
+            Some(address) if !address.ip().is_loopback() => {
+                return Err(FrontError::NotLoopback { address });
+            }
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let secure = listen(config.listen).await?;
+        if let Some((_, address)) = &insecure {
+            tracing::warn!(%address, "MQTT without TLS and without authentication, for development only");
+        }
+        Ok(Self {
+            front: Arc::new(Front {
+                intake,
+                delivery,
+                limits,
+                msp,
+                sessions: Arc::new(Sessions::default()),
+                seats: Arc::new(Semaphore::new(limits.connections)),
+                handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+                stopping: CancellationToken::new(),
+            }),
+            secure,
+            acceptor: Acceptor(TlsAcceptor::from(Arc::new(tls))),
+            insecure,
+        })
+    }
+
+    /// Address of the TLS port.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.secure.1
+    }
+
+    /// Address of the insecure port, if there is one.
+    #[must_use]
+    pub fn insecure_addr(&self) -> Option<SocketAddr> {
+        self.insecure.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Serves until `shutdown`, then tells the devices, lets what is being made durable finish, and returns.
+    pub async fn serve(self, shutdown: CancellationToken) {
+        let Self {
+            front,
+            secure,
+            acceptor,
+            insecure,
+        } = self;
+        let mut connections = JoinSet::new();
+        let mut reload = tokio::time::interval(MSP_RELOAD);
+        reload.reset();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(ended) = connections.join_next() => report(ended),
+                accepted = secure.0.accept() => {
+                    if let Some(stream) = accepted_stream(accepted).await {
+                        let acceptor = acceptor.clone();
+                        admit(&front, &mut connections, stream, Some(acceptor));
+                    }
+                }
+                accepted = accept_maybe(insecure.as_ref()) => {
+                    if let Some(stream) = accepted_stream(accepted).await {
+                        admit(&front, &mut connections, stream, None);
+                    }
+                }
+                _ = reload.tick() => reload_msp(&front).await,
+            }
+            metrics::gauge!("salus_mqtt_connections").set(front.sessions.connected() as f64);
+        }
+        drop((secure, insecure));
+        front.stopping.cancel();
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(front.limits.drain, drained)
+            .await
+            .is_err()
+        {
+            tracing::warn!("some devices did not leave in time");
+            connections.shutdown().await;
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), FrontError> {
+    let failed = |source| FrontError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+async fn accept_maybe(
+    listener: Option<&(TcpListener, SocketAddr)>,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some((listener, _)) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn accepted_stream(accepted: io::Result<(TcpStream, SocketAddr)>) -> Option<TcpStream> {
+    match accepted {
+        Ok((stream, _)) => {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "no TCP_NODELAY");
+            }
+            Some(stream)
+        }
+        Err(error) => {
+            // Out of file descriptors, or a connection that was reset before it was taken.
+            tracing::warn!(%error, "accept failed");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+fn admit(
+    front: &Arc<Front>,
+    connections: &mut JoinSet<()>,
+    stream: TcpStream,
+    acceptor: Option<Acceptor>,
+) {
+    let Ok(permit) = Arc::clone(&front.handshakes).try_acquire_owned() else {
+        metrics::counter!("salus_mqtt_turned_away_total").increment(1);
+        return;
+    };
+    let front = Arc::clone(front);
+    connections.spawn(async move {
+        let stopping = front.stopping.clone();
+        let Some(Acceptor(acceptor)) = acceptor else {
+            greeting::welcome(front, stream, Identity::ByClientId, permit).await;
+            return;
+        };
+        let handshake = tokio::time::timeout(front.limits.handshake, acceptor.accept(stream));
+        let handshake = tokio::select! {
+            () = stopping.cancelled() => return,
+            handshake = handshake => handshake,
+        };
+        match handshake {
+            Ok(Ok(stream)) => {
+                if let Some(identity) = greeting::certified(&stream) {
+                    greeting::welcome(front, stream, identity, permit).await;
+                }
+            }
+            Ok(Err(error)) => tracing::info!(%error, "TLS handshake failed"),
+            Err(_) => tracing::info!("TLS handshake took too long"),
+        }
+    });
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("a connection's task panicked");
+    }
+}
+
+async fn reload_msp(front: &Arc<Front>) {
+    let msp = Arc::clone(&front.msp);
+    let reloaded = tokio::task::spawn_blocking(move || msp.reload()).await;
+    if let Ok(Err(error)) = reloaded {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the clients' MSP cannot be read again, the last one stays in force"
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! The one mapping from why a message was refused to what MQTT says. Pure.
+
+use rumqttd::protocol::{ConnectReturnCode, DisconnectReasonCode, PubAckReason, PubRecReason};
+
+use super::wire::{Version, WireError};
+use crate::ingest::intake::IntakeError;
+use crate::ingest::topic::TopicError;
+
+/// Reason of a PUBACK (QoS 1), MQTT 5.
+pub(super) fn puback(error: &IntakeError) -> PubAckReason {
+    match error {
+        IntakeError::Topic(TopicError::Malformed | TopicError::Bag) => {
+            PubAckReason::TopicNameInvalid
+        }
+        IntakeError::Topic(TopicError::Sequence)
+        | IntakeError::Payload(_)
+        | IntakeError::Future => PubAckReason::PayloadFormatInvalid,
+        IntakeError::Topic(TopicError::NotAllowed)
+        | IntakeError::DeviceUnknown
+        | IntakeError::DeviceInactive
+        | IntakeError::NotBound => PubAckReason::NotAuthorized,
+        IntakeError::Full | IntakeError::NotDurable => PubAckReason::QuotaExceeded,
+        IntakeError::SequenceReused | IntakeError::SequenceTooOld | IntakeError::LookupFailed => {
+            PubAckReason::ImplementationSpecificError
+        }
+    }
+}
+
+/// Reason of a PUBREC (QoS 2), MQTT 5.
+pub(super) fn pubrec(error: &IntakeError) -> PubRecReason {
+    match puback(error) {
+        PubAckReason::TopicNameInvalid => PubRecReason::TopicNameInvalid,
+        PubAckReason::PayloadFormatInvalid => PubRecReason::PayloadFormatInvalid,
+        PubAckReason::NotAuthorized => PubRecReason::NotAuthorized,
+        PubAckReason::QuotaExceeded => PubRecReason::QuotaExceeded,
+        _ => PubRecReason::ImplementationSpecificError,
+    }
+}
+
+/// Reason of a DISCONNECT where there is nothing to acknowledge (QoS 0), MQTT 5.
+pub(super) fn disconnect(error: &IntakeError) -> DisconnectReasonCode {
+    match puback(error) {
+        PubAckReason::TopicNameInvalid => DisconnectReasonCode::TopicNameInvalid,
+        PubAckReason::PayloadFormatInvalid => DisconnectReasonCode::PayloadFormatInvalid,
+        PubAckReason::NotAuthorized => DisconnectReasonCode::NotAuthorized,
+        PubAckReason::QuotaExceeded => DisconnectReasonCode::QuotaExceeded,
+        _ => DisconnectReasonCode::ImplementationSpecificError,
+    }
+}
+
+/// Whether sending the same message again later may help.
+pub(super) fn is_temporary(error: &IntakeError) -> bool {
+    matches!(
+        error,
+        IntakeError::Full | IntakeError::NotDurable | IntakeError::LookupFailed
+    )
+}
+
+/// Reason of a DISCONNECT for a packet that cannot be taken.
+pub(super) fn wire(error: WireError) -> DisconnectReasonCode {
+    match error {
+        WireError::TooLarge => DisconnectReasonCode::PacketTooLarge,
+        WireError::Malformed => DisconnectReasonCode::MalformedPacket,
+        WireError::Unexpected | WireError::Version => DisconnectReasonCode::ProtocolError,
+    }
+}
+
+/// Why a CONNECT was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ConnectRefusal {
+    /// The client identifier is empty, too long or no device ID.
+    ClientId,
+    /// Not registered, suspended, or the certificate is another's.
+    NotAuthorized,
+    /// A will; devices have none.
+    Will,
+    /// Extended authentication.
+    AuthenticationMethod,
+    /// Too many connections.
+    Busy,
+    /// The ledger cannot be asked.
+    Unavailable,
+    /// The session is held under another certificate.
+    OtherCertificate,
+    /// The device has too many sessions.
+    TooManySessions,
+}
+
+impl ConnectRefusal {
+    /// The CONNACK's code.
+    pub(super) fn code(self, version: Version) -> ConnectReturnCode {
+        use ConnectReturnCode as Code;
+        match (version, self) {
+            (_, Self::ClientId) => Code::ClientIdentifierNotValid,
+            (_, Self::NotAuthorized | Self::OtherCertificate | Self::Will) => Code::NotAuthorized,
+            (Version::V5, Self::AuthenticationMethod) => Code::BadAuthenticationMethod,
+            (Version::V4, Self::AuthenticationMethod) => Code::NotAuthorized,
+            (Version::V5, Self::Busy) => Code::ServerBusy,
+            (Version::V5, Self::Unavailable) => Code::ServerUnavailable,
+            (Version::V5, Self::TooManySessions) => Code::QuotaExceeded,
+            (Version::V4, Self::Busy | Self::Unavailable | Self::TooManySessions) => {
+                Code::ServiceUnavailable
+            }
+        }
+    }
+
+    /// The CONNACK's reason string and the log's.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::ClientId => "client-id-not-valid",
+            Self::NotAuthorized => "device-not-authorized",
+            Self::Will => "will-not-supported",
+            Self::AuthenticationMethod => "authentication-method-not-supported",
+            Self::Busy => "too-many-connections",
+            Self::Unavailable => "device-lookup-failed",
+            Self::OtherCertificate => "session-of-another-certificate",
+            Self::TooManySessions => "too-many-sessions",
+        }
+    }
+}
+
+/// Name of a refused packet for logs and metrics.
+pub(super) fn wire_name(error: WireError) -> &'static str {
+    match error {
+        WireError::TooLarge => "packet-too-large",
+        WireError::Malformed => "packet-malformed",
+        WireError::Unexpected => "packet-unexpected",
+        WireError::Version => "protocol-version",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use rumqttd::protocol::{
+        ConnAck, Disconnect, Packet, PubAck, PubAckProperties, PubRec, PubRecProperties,
+    };
+
+    use super::*;
+    use crate::ingest::decode::DecodeError;
+
+    #[test]
+    fn refused_messages_have_the_standards_codes() {
+        for (error, code) in [
+            (IntakeError::Topic(TopicError::NotAllowed), 0x87),
+            (IntakeError::Topic(TopicError::Malformed), 0x90),
+            (IntakeError::Topic(TopicError::Sequence), 0x99),
+            (IntakeError::Payload(DecodeError::Empty), 0x99),
+            (IntakeError::DeviceInactive, 0x87),
+            (IntakeError::NotBound, 0x87),
+            (IntakeError::Future, 0x99),
+            (IntakeError::Full, 0x97),
+            (IntakeError::SequenceReused, 0x83),
+            (IntakeError::LookupFailed, 0x83),
+        ] {
+            let mut bytes = BytesMut::new();
+            let ack = PubAck {
+                pkid: 0x102,
+                reason: puback(&error),
+            };
+            let properties = PubAckProperties {
+                reason_string: Some(error.name().to_owned()),
+                user_properties: Vec::new(),
+            };
+            let packet = Packet::PubAck(ack, Some(properties));
+            Version::V5.encode(packet, &mut bytes).unwrap();
+            assert_eq!(
+                (bytes[0], &bytes[2..4], bytes[4]),
+                (0x40, &[1, 2][..], code),
+                "{error}"
+            );
+            assert!(bytes.ends_with(error.name().as_bytes()));
+
+            let mut bytes = BytesMut::new();
+            let received = PubRec {
+                pkid: 1,
+                reason: pubrec(&error),
+            };
+            let properties = PubRecProperties {
+                reason_string: None,
+                user_properties: Vec::new(),
+            };
+            let packet = Packet::PubRec(received, Some(properties));
+            Version::V5.encode(packet, &mut bytes).unwrap();
+            assert_eq!((bytes[0], bytes[4]), (0x50, code), "{error}");
+
+            let mut bytes = BytesMut::new();
+            let reason_code = disconnect(&error);
+            let packet = Packet::Disconnect(Disconnect { reason_code }, None);
+            Version::V5.encode(packet, &mut bytes).unwrap();
+            assert_eq!(bytes[..], [0xe0, 2, code, 0], "{error}");
+        }
+    }
+
+    #[test]
+    fn refused_packets_and_connects_have_the_standards_codes() {
+        for (error, code) in [
+            (WireError::TooLarge, 0x95),
+            (WireError::Malformed, 0x81),
+            (WireError::Unexpected, 0x82),
+        ] {
+            let mut bytes = BytesMut::new();
+            let reason_code = wire(error);
+            let packet = Packet::Disconnect(Disconnect { reason_code }, None);
+            Version::V5.encode(packet, &mut bytes).unwrap();
+            assert_eq!(bytes[2], code);
+        }
+        for (refusal, v4, v5) in [
+            (ConnectRefusal::ClientId, 2, 0x85),
+            (ConnectRefusal::NotAuthorized, 5, 0x87),
+            (ConnectRefusal::Will, 5, 0x87),
+            (ConnectRefusal::AuthenticationMethod, 5, 0x8c),
+            (ConnectRefusal::Busy, 3, 0x89),
+            (ConnectRefusal::Unavailable, 3, 0x88),
+            (ConnectRefusal::OtherCertificate, 5, 0x87),
+            (ConnectRefusal::TooManySessions, 3, 0x97),
+        ] {
+            for (version, expected) in [(Version::V4, v4), (Version::V5, v5)] {
+                let mut bytes = BytesMut::new();
+                let ack = ConnAck {
+                    session_present: false,
+                    code: refusal.code(version),
+                };
+                version
+                    .encode(Packet::ConnAck(ack, None), &mut bytes)
+                    .unwrap();
+                assert_eq!(bytes[3], expected, "{refusal:?} {version:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Who is connected: one holder per device and client identifier, taken over only under the same certificate.
+//!
+//! A device has a fixed number of slots. The slot, not the client identifier, names its link to the router, so that
+//! what the router remembers is bounded by devices, whatever identifiers they make up.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use contract_interface::DeviceId;
+use tokio_util::sync::CancellationToken;
+
+use super::refusal::ConnectRefusal;
+
+/// Sessions of one device, connected or kept.
+pub(super) const SLOTS_MAX: usize = 8;
+/// A holder that was told to leave has this time to do so.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// SHA-256 of the certificate a connection was made with; none on the insecure port.
+pub(super) type Thumbprint = Option<[u8; 32]>;
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// The client identifier while connected or kept.
+    client_id: Option<String>,
+    /// Until when the session is kept after its connection ends.
+    kept_until: Option<Instant>,
+    holder: Option<Holder>,
+    /// Packet identifiers of QoS 2 messages that are kept and not yet released.
+    unreleased: HashSet<u16>,
+}
+
+#[derive(Debug, Clone)]
+struct Holder {
+    thumbprint: Thumbprint,
+    leave: CancellationToken,
+    left: CancellationToken,
+}
+
+impl Slot {
+    fn is_free(&self, now: Instant) -> bool {
+        self.holder.is_none() && self.kept_until.is_none_or(|until| until <= now)
+    }
+}
+
+/// All sessions. The lock is held for a look-up, never across an await.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<HashMap<DeviceId, Vec<Slot>>>);
+
+/// A connection's hold on its session; gives it back when dropped.
+#[derive(Debug)]
+pub(super) struct Lease {
+    sessions: Arc<Sessions>,
+    device: DeviceId,
+    slot: usize,
+    left: CancellationToken,
+    keep: Option<Duration>,
+    /// Rings when another connection takes the session over.
+    pub(super) leave: CancellationToken,
+    /// Whether the session was kept from before.
+    pub(super) resumed: bool,
+    /// QoS 2 messages kept and not yet released.
+    pub(super) unreleased: HashSet<u16>,
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Vec<Slot>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the session of `client_id`, from its holder if need be.
+    ///
+    /// `clean` forgets what was kept; `keep` is how long it is kept after the connection ends.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        device: &DeviceId,
+        client_id: &str,
+        thumbprint: Thumbprint,
+        clean: bool,
+        keep: Option<Duration>,
+    ) -> Result<Lease, ConnectRefusal> {
+        let deadline = tokio::time::Instant::now() + LEAVING;
+        loop {
+            let left = match self.try_enter(device, client_id, thumbprint, clean, keep) {
+                Ok(lease) => return Ok(lease),
+                Err(Attempt::Refused(refusal)) => return Err(refusal),
+                Err(Attempt::Wait(left)) => left,
+            };
+            if tokio::time::timeout_at(deadline, left.cancelled())
+                .await
+                .is_err()
+            {
+                return Err(ConnectRefusal::Busy);
+            }
+        }
+    }
+
+    fn try_enter(
+        self: &Arc<Self>,
+        device: &DeviceId,
+        client_id: &str,
+        thumbprint: Thumbprint,
+        clean: bool,
+        keep: Option<Duration>,
+    ) -> Result<Lease, Attempt> {
+        let now = Instant::now();
+        let mut devices = self.lock();
+        let slots = devices.entry(device.clone()).or_default();
+        let known = slots
+            .iter()
+            .position(|slot| slot.client_id.as_deref() == Some(client_id));
+        if let Some(holder) = known.and_then(|at| slots[at].holder.as_ref()) {
+            if holder.thumbprint != thumbprint {
+                return Err(Attempt::Refused(ConnectRefusal::OtherCertificate));
+            }
+            holder.leave.cancel();
+            return Err(Attempt::Wait(holder.left.clone()));
+        }
+        let slot = match known.or_else(|| slots.iter().position(|slot| slot.is_free(now))) {
+            Some(slot) => slot,
+            None if slots.len() < SLOTS_MAX => {
+                slots.push(Slot::default());
+                slots.len() - 1
+            }
+            None => return Err(Attempt::Refused(ConnectRefusal::TooManySessions)),
+        };
+        let resumed = !clean && known.is_some() && !slots[slot].is_free(now);
+        let holder = Holder {
+            thumbprint,
+            leave: CancellationToken::new(),
+            left: CancellationToken::new(),
+        };
+        let unreleased = std::mem::take(&mut slots[slot].unreleased);
+        slots[slot] = Slot {
+            client_id: Some(client_id.to_owned()),
+            kept_until: None,
+            holder: Some(holder.clone()),
+            unreleased: HashSet::new(),
+        };
+        Ok(Lease {
+            sessions: Arc::clone(self),
+            device: device.clone(),
+            slot,
+            left: holder.left,
+            keep,
+            leave: holder.leave,
+            resumed,
+            unreleased: if resumed { unreleased } else { HashSet::new() },
+        })
+    }
+
+    /// Connected sessions.
+    pub(super) fn connected(&self) -> usize {
+        let devices = self.lock();
+        let slots = devices.values().flatten();
+        slots.filter(|slot| slot.holder.is_some()).count()
+    }
+}
+
+enum Attempt {
+    Refused(ConnectRefusal),
+    Wait(CancellationToken),
+}
+
+impl Lease {
+    /// Name of the link to the router; device IDs hold no colon.
+    pub(super) fn link_name(&self) -> String {
+        format!("{}:{}", self.device, self.slot)
+    }
+
+    /// Whether the session outlives the connection.
+    pub(super) fn is_kept(&self) -> bool {
+        self.keep.is_some()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut devices = self.sessions.lock();
+        if let Some(slot) = devices
+            .get_mut(&self.device)
+            .and_then(|slots| slots.get_mut(self.slot))
+        {
+            slot.holder = None;
+            match self.keep {
+                Some(keep) => {
+                    slot.kept_until = Instant::now().checked_add(keep);
+                    slot.unreleased = std::mem::take(&mut self.unreleased);
+                }
+                None => {
+                    slot.client_id = None;
+                    slot.kept_until = None;
+                }
+            }
+        }
+        drop(devices);
+        self.left.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Thumbprint = Some([1; 32]);
+    const B: Thumbprint = Some([2; 32]);
+    const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
+
+    fn device() -> DeviceId {
+        "d".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_session_is_taken_over_only_under_the_same_certificate() {
+        let sessions = Arc::new(Sessions::default());
+        let first = sessions.enter(&device(), "c", A, true, None).await.unwrap();
+        let other = sessions.enter(&device(), "c", B, true, None).await;
+        assert_eq!(other.unwrap_err(), ConnectRefusal::OtherCertificate);
+        assert!(!first.leave.is_cancelled());
+        let entering = Arc::clone(&sessions);
+        let second =
+            tokio::spawn(async move { entering.enter(&device(), "c", A, true, None).await });
+        first.leave.cancelled().await;
+        assert!(!second.is_finished());
+        drop(first);
+        let second = second.await.unwrap().unwrap();
+        assert_eq!(sessions.connected(), 1);
+        drop(second);
+        assert_eq!(sessions.connected(), 0);
+    }
+
+    #[tokio::test]
+    async fn kept_sessions_remember_and_clean_ones_do_not() {
+        let sessions = Arc::new(Sessions::default());
+        let mut lease = sessions
+            .enter(&device(), "c", A, false, HOUR)
+            .await
+            .unwrap();
+        assert!(!lease.resumed);
+        lease.unreleased.insert(7);
+        let name = lease.link_name();
+        drop(lease);
+        let other = sessions.enter(&device(), "x", A, true, None).await.unwrap();
+        assert_ne!(other.link_name(), name, "a kept slot is not given away");
+        let lease = sessions
+            .enter(&device(), "c", B, false, HOUR)
+            .await
+            .unwrap();
+        assert!(lease.resumed && lease.unreleased.contains(&7));
+        assert_eq!(lease.link_name(), name);
+        drop(lease);
+        let lease = sessions.enter(&device(), "c", A, true, None).await.unwrap();
+        assert!(!lease.resumed && lease.unreleased.is_empty());
+        drop(lease);
+        let lease = sessions
+            .enter(&device(), "c", A, false, HOUR)
+            .await
+            .unwrap();
+        assert!(!lease.resumed);
+    }
+
+    #[tokio::test]
+    async fn an_expired_session_is_gone() {
+        let sessions = Arc::new(Sessions::default());
+        let keep = Some(Duration::ZERO);
+        drop(
+            sessions
+                .enter(&device(), "c", A, false, keep)
+                .await
+                .unwrap(),
+        );
+        let lease = sessions
+            .enter(&device(), "c", A, false, keep)
+            .await
+            .unwrap();
+        assert!(!lease.resumed);
+    }
+
+    #[tokio::test]
+    async fn sessions_of_one_device_are_bounded() {
+        let sessions = Arc::new(Sessions::default());
+        let mut held = Vec::new();
+        for number in 0..SLOTS_MAX {
+            let id = number.to_string();
+            held.push(sessions.enter(&device(), &id, A, true, None).await.unwrap());
+        }
+        let more = sessions.enter(&device(), "more", A, true, None).await;
+        assert_eq!(more.unwrap_err(), ConnectRefusal::TooManySessions);
+        held.pop();
+        sessions
+            .enter(&device(), "more", A, true, None)
+            .await
+            .unwrap();
+    }
+}

@@ -1,0 +1,404 @@
+//! Packets on the wire: frames are cut by announced length before anything is allocated for them, versions told
+//! apart by the CONNECT, and rumqttd's codecs called only with what they can take. Pure.
+//!
+//! rumqttd's decoders meet packets they do not expect with a panic. What a device may not send is refused here
+//! before; a panic nevertheless ends the connection as a malformed packet, not the program.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::{Bytes, BytesMut};
+use rumqttd::protocol::v4::{self, V4};
+use rumqttd::protocol::v5::V5;
+use rumqttd::protocol::{
+    Connect, ConnectProperties, Error, LastWill, Packet, Protocol, PublishProperties, Subscribe,
+    Unsubscribe,
+};
+use thiserror::Error;
+
+/// Protocol version of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// MQTT 3.1.1.
+    V4,
+    /// MQTT 5.
+    V5,
+}
+
+/// Why bytes from a device are no packet it may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum WireError {
+    #[error("the packet is larger than this server takes")]
+    TooLarge,
+    #[error("the packet is malformed")]
+    Malformed,
+    #[error("this packet may not be sent by a device or not now")]
+    Unexpected,
+    #[error("only MQTT 3.1.1 and 5 are spoken here")]
+    Version,
+}
+
+/// One whole packet, undecoded.
+#[derive(Debug)]
+pub(super) struct Frame {
+    bytes: BytesMut,
+    header: usize,
+}
+
+/// What a CONNECT says.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    pub(super) version: Version,
+    pub(super) connect: Connect,
+    pub(super) properties: Option<ConnectProperties>,
+    pub(super) will: Option<LastWill>,
+}
+
+/// A PUBLISH as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Incoming {
+    pub(super) qos: u8,
+    pub(super) pkid: u16,
+    pub(super) retain: bool,
+    pub(super) topic: Bytes,
+    pub(super) payload: Bytes,
+    pub(super) properties: Option<PublishProperties>,
+}
+
+/// What a device may send after its CONNECT.
+#[derive(Debug)]
+pub(super) enum FromDevice {
+    Publish(Box<Incoming>),
+    PubAck(u16),
+    PubRel(u16),
+    Subscribe {
+        subscribe: Subscribe,
+        identified: bool,
+    },
+    Unsubscribe(Unsubscribe),
+    Ping,
+    Disconnect,
+}
+
+const CONNECT: u8 = 1;
+const PUBLISH: u8 = 3;
+const PUBREL: u8 = 6;
+const SUBSCRIBE: u8 = 8;
+const UNSUBSCRIBE: u8 = 10;
+const DISCONNECT: u8 = 14;
+/// Length of the name `MQTT` with its length, at the start of a CONNECT.
+const PROTOCOL_NAME: &[u8] = b"\0\x04MQTT";
+
+/// Cuts the first packet off the buffer, `None` while bytes are missing.
+pub(super) fn take_frame(
+    buffer: &mut BytesMut,
+    bytes_max: usize,
+) -> Result<Option<Frame>, WireError> {
+    match v4::check(buffer.iter(), bytes_max) {
+        Ok(header) => Ok(Some(Frame {
+            bytes: buffer.split_to(header.frame_length()),
+            header: header.fixed_header_len,
+        })),
+        Err(Error::InsufficientBytes(_)) => Ok(None),
+        Err(Error::PayloadSizeLimitExceeded(_)) => Err(WireError::TooLarge),
+        Err(_) => Err(WireError::Malformed),
+    }
+}
+
+impl Frame {
+    fn kind(&self) -> u8 {
+        self.bytes[0] >> 4
+    }
+
+    fn flags(&self) -> u8 {
+        self.bytes[0] & 0x0f
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.bytes[self.header..]
+    }
+
+    /// Decodes a connection's first packet.
+    pub(super) fn greeting(self) -> Result<Greeting, WireError> {
+        if self.kind() != CONNECT || self.flags() != 0 {
+            return Err(WireError::Malformed);
+        }
+        let body = self.body();
+        let (Some(level), Some(connect_flags)) = (body.get(6), body.get(7)) else {
+            return Err(WireError::Malformed);
+        };
+        if !body.starts_with(PROTOCOL_NAME) {
+            // MQTT 3.1 called itself MQIsdp.
+            return Err(WireError::Version);
+        }
+        let version = match level {
+            4 => Version::V4,
+            5 => Version::V5,
+            _ => return Err(WireError::Version),
+        };
+        if connect_flags & 1 != 0 {
+            return Err(WireError::Malformed);
+        }
+        match version.decode(self.bytes)? {
+            Packet::Connect(connect, properties, will, _, _) => Ok(Greeting {
+                version,
+                connect,
+                properties,
+                will,
+            }),
+            _ => Err(WireError::Malformed),
+        }
+    }
+
+    /// Decodes a later packet.
+    pub(super) fn decode(self, version: Version) -> Result<FromDevice, WireError> {
+        let flags_wrong = match self.kind() {
+            PUBLISH => false,
+            PUBREL | SUBSCRIBE | UNSUBSCRIBE => self.flags() != 2,
+            _ => self.flags() != 0,
+        };
+        if flags_wrong {
+            return Err(WireError::Malformed);
+        }
+        match self.kind() {
+            PUBLISH => self.publish(version),
+            // Whatever a DISCONNECT says, the answer is the same.
+            DISCONNECT => Ok(FromDevice::Disconnect),
+            4 | PUBREL | SUBSCRIBE | UNSUBSCRIBE | 12 => match version.decode(self.bytes)? {
+                Packet::PubAck(ack, _) => Ok(FromDevice::PubAck(ack.pkid)),
+                Packet::PubRel(release, _) => Ok(FromDevice::PubRel(release.pkid)),
+                Packet::Subscribe(subscribe, properties) => Ok(FromDevice::Subscribe {
+                    identified: properties.is_some_and(|p| p.id.is_some()),
+                    subscribe: nonzero(subscribe.pkid, subscribe)?,
+                }),
+                Packet::Unsubscribe(unsubscribe, _) => Ok(FromDevice::Unsubscribe(nonzero(
+                    unsubscribe.pkid,
+                    unsubscribe,
+                )?)),
+                Packet::PingReq(_) => Ok(FromDevice::Ping),
+                _ => Err(WireError::Unexpected),
+            },
+            _ => Err(WireError::Unexpected),
+        }
+    }
+
+    fn publish(self, version: Version) -> Result<FromDevice, WireError> {
+        let qos = (self.flags() >> 1) & 3;
+        let duplicate = self.flags() & 8 != 0;
+        if qos > 2 || (qos == 0 && duplicate) {
+            return Err(WireError::Malformed);
+        }
+        let pkid = if qos == 0 { 0 } else { self.packet_id()? };
+        match version.decode(self.bytes)? {
+            Packet::Publish(publish, properties) => Ok(FromDevice::Publish(Box::new(Incoming {
+                qos,
+                pkid,
+                retain: publish.retain,
+                topic: publish.topic,
+                payload: publish.payload,
+                properties,
+            }))),
+            _ => Err(WireError::Malformed),
+        }
+    }
+
+    /// The packet identifier of a PUBLISH, which rumqttd keeps to itself: two bytes after the topic.
+    fn packet_id(&self) -> Result<u16, WireError> {
+        let body = self.body();
+        let length = body.first_chunk::<2>().ok_or(WireError::Malformed)?;
+        let after = 2 + usize::from(u16::from_be_bytes(*length));
+        let id = body
+            .get(after..)
+            .and_then(|rest| rest.first_chunk::<2>())
+            .ok_or(WireError::Malformed)?;
+        match u16::from_be_bytes(*id) {
+            0 => Err(WireError::Malformed),
+            id => Ok(id),
+        }
+    }
+}
+
+fn nonzero<T>(pkid: u16, packet: T) -> Result<T, WireError> {
+    if pkid == 0 {
+        Err(WireError::Malformed)
+    } else {
+        Ok(packet)
+    }
+}
+
+impl Version {
+    fn decode(self, mut bytes: BytesMut) -> Result<Packet, WireError> {
+        let limit = bytes.len();
+        let decoded = catch_unwind(AssertUnwindSafe(|| match self {
+            Self::V4 => V4.read_mut(&mut bytes, limit),
+            Self::V5 => V5.read_mut(&mut bytes, limit),
+        }));
+        match decoded {
+            Ok(Ok(packet)) => Ok(packet),
+            Ok(Err(_)) | Err(_) => Err(WireError::Malformed),
+        }
+    }
+
+    /// Encodes a packet. Properties are dropped in 3.1.1, which has none.
+    pub(super) fn encode(self, packet: Packet, out: &mut BytesMut) -> Result<(), WireError> {
+        let written = catch_unwind(AssertUnwindSafe(|| match self {
+            Self::V4 => V4.write(without_properties(packet), out),
+            Self::V5 => V5.write(packet, out),
+        }));
+        match written {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(WireError::Malformed),
+        }
+    }
+}
+
+fn without_properties(packet: Packet) -> Packet {
+    match packet {
+        Packet::ConnAck(ack, _) => Packet::ConnAck(ack, None),
+        Packet::Publish(publish, _) => Packet::Publish(publish, None),
+        Packet::PubAck(ack, _) => Packet::PubAck(ack, None),
+        Packet::PubRec(ack, _) => Packet::PubRec(ack, None),
+        Packet::PubRel(ack, _) => Packet::PubRel(ack, None),
+        Packet::PubComp(ack, _) => Packet::PubComp(ack, None),
+        Packet::SubAck(ack, _) => Packet::SubAck(ack, None),
+        Packet::UnsubAck(ack, _) => Packet::UnsubAck(ack, None),
+        Packet::Disconnect(disconnect, _) => Packet::Disconnect(disconnect, None),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1 << 16;
+
+    fn frame(bytes: &[u8]) -> Frame {
+        take_frame(&mut BytesMut::from(bytes), LIMIT)
+            .unwrap()
+            .unwrap()
+    }
+
+    fn connect(name: &[u8], level: u8, flags: u8) -> Vec<u8> {
+        let mut body = vec![0, u8::try_from(name.len()).unwrap()];
+        body.extend_from_slice(name);
+        body.extend_from_slice(&[level, flags, 0, 60]);
+        if level == 5 {
+            body.push(0);
+        }
+        body.extend_from_slice(b"\0\x04hr-1");
+        let mut bytes = vec![0x10, u8::try_from(body.len()).unwrap()];
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    #[test]
+    fn versions_are_told_apart_by_the_connect() {
+        let v4 = frame(&connect(b"MQTT", 4, 2)).greeting().unwrap();
+        assert_eq!(
+            (v4.version, v4.connect.client_id.as_str()),
+            (Version::V4, "hr-1")
+        );
+        let v5 = frame(&connect(b"MQTT", 5, 2)).greeting().unwrap();
+        assert_eq!((v5.version, v5.connect.keep_alive), (Version::V5, 60));
+        for (bytes, error) in [
+            (connect(b"MQTT", 3, 2), WireError::Version),
+            (connect(b"MQTT", 6, 2), WireError::Version),
+            (connect(b"MQIsdp", 3, 2), WireError::Version),
+            (connect(b"MQTT", 4, 3), WireError::Malformed),
+            (vec![0xc0, 0], WireError::Malformed),
+            (vec![0x10, 2, 0, 4], WireError::Malformed),
+        ] {
+            assert_eq!(frame(&bytes).greeting().unwrap_err(), error, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn size_is_checked_before_the_body_is_there() {
+        let mut header = BytesMut::from(&[0x30, 0xff, 0xff, 0xff, 0x7f][..]);
+        assert_eq!(
+            take_frame(&mut header, LIMIT).unwrap_err(),
+            WireError::TooLarge
+        );
+        let mut header = BytesMut::from(&[0x30, 0xff, 0xff, 0xff, 0xff, 1][..]);
+        assert_eq!(
+            take_frame(&mut header, LIMIT).unwrap_err(),
+            WireError::Malformed
+        );
+        let mut partial = BytesMut::from(&[0x30, 0x05, 0][..]);
+        assert!(take_frame(&mut partial, LIMIT).unwrap().is_none());
+        assert_eq!(partial.len(), 3);
+    }
+
+    #[test]
+    fn publishes_carry_quality_and_identifier() {
+        let bytes = b"\x32\x07\0\x01a\x01\x02hi";
+        let FromDevice::Publish(publish) = frame(bytes).decode(Version::V4).unwrap() else {
+            panic!();
+        };
+        assert_eq!((publish.qos, publish.pkid), (1, 0x102));
+        assert_eq!(
+            (&publish.topic[..], &publish.payload[..]),
+            (&b"a"[..], &b"hi"[..])
+        );
+        for bad in [
+            &b"\x36\x07\0\x01a\x01\x02hi"[..],
+            b"\x38\x05\0\x01ahi",
+            b"\x32\x05\0\x01a\0\0",
+            b"\x32\x03\0\x01a",
+            b"\x32\x02\0\x09",
+        ] {
+            for version in [Version::V4, Version::V5] {
+                assert!(frame(bad).decode(version).is_err(), "{bad:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_a_server_sends_is_refused() {
+        for kind in [1_u8, 2, 5, 7, 9, 11, 13, 15] {
+            for version in [Version::V4, Version::V5] {
+                let bytes = [kind << 4, 3, 0, 1, 0];
+                assert!(frame(&bytes).decode(version).is_err(), "{kind}");
+            }
+        }
+        for bytes in [
+            &b"\x80\x06\0\x01\0\x01a\0"[..],
+            b"\xa0\x05\0\x01\0\x01a",
+            b"\x60\x02\0\x01",
+        ] {
+            let error = frame(bytes).decode(Version::V4).unwrap_err();
+            assert_eq!(error, WireError::Malformed, "reserved flags {bytes:?}");
+        }
+        assert!(matches!(
+            frame(&[0xe0, 1, 4]).decode(Version::V5),
+            Ok(FromDevice::Disconnect)
+        ));
+    }
+
+    #[test]
+    fn random_packets_never_panic() {
+        let mut state = 0xfeed_face_cafe_beef_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        };
+        for _ in 0..50_000 {
+            let length = usize::from(next()[0] % 24);
+            let mut bytes = vec![next()[0], u8::try_from(length).unwrap()];
+            bytes.extend((0..length).map(|_| {
+                let random = next();
+                if random[1] < 128 {
+                    random[0] % 6
+                } else {
+                    random[0]
+                }
+            }));
+            for version in [Version::V4, Version::V5] {
+                drop(frame(&bytes).decode(version));
+            }
+            drop(frame(&bytes).greeting());
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The topics of a device, and who may use which. Pure.
+//!
+//! | topic | who | what |
+//! |---|---|---|
+//! | `v1/devices/{id}/observations` | device `{id}` publishes | readings |
+//! | `v1/devices/{id}/observations/?name=value&…` | the same, MQTT 3.1.1 | readings with a property bag |
+//! | `v1/devices/{id}/receipts` | the oracle publishes | receipts |
+//!
+//! The property bag is Eclipse Hono's: the last level begins with `?`, names and values are percent-encoded.
+
+use contract_interface::DeviceId;
+use rumqttd::protocol::valid_filter;
+use thiserror::Error;
+
+use super::decode::Hints;
+
+/// Bytes of a topic or filter; longer ones are refused before they are looked at.
+pub const TOPIC_BYTES_MAX: usize = 1024;
+/// Properties in a bag or in a message; the rest is refused.
+const PROPERTIES_MAX: usize = 16;
+
+/// Why a topic or filter was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TopicError {
+    /// Not a topic: empty, too long, a wildcard or a null character in it.
+    #[error("not a topic name")]
+    Malformed,
+    /// The device may not use it.
+    #[error("this device may publish only to its own observations")]
+    NotAllowed,
+    /// The property bag cannot be read.
+    #[error("the property bag is malformed")]
+    Bag,
+    /// A sequence number that is not one.
+    #[error("the sequence number must be an integer from 0 to 2^64-1")]
+    Sequence,
+}
+
+/// The topic on which a device gets its receipts.
+#[must_use]
+pub fn receipts(device: &str) -> String {
+    format!("v1/devices/{device}/receipts")
+}
+
+/// Checks the topic of a PUBLISH and reads its property bag.
+///
+/// # Errors
+///
+/// [`TopicError`].
+pub fn observations(device: &DeviceId, topic: &[u8]) -> Result<Hints, TopicError> {
+    if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
+        return Err(TopicError::Malformed);
+    }
+    let topic = std::str::from_utf8(topic).map_err(|_| TopicError::Malformed)?;
+    let (name, bag) = match topic.split_once("/?") {
+        Some((name, bag)) => (name, Some(bag)),
+        None => (topic, None),
+    };
+    if name.contains(['+', '#', '\0']) || bag.is_some_and(|bag| bag.contains(['#', '\0'])) {
+        return Err(TopicError::Malformed);
+    }
+    let rest = name
+        .strip_prefix("v1/devices/")
+        .and_then(|rest| rest.strip_prefix(device.as_str()));
+    if rest != Some("/observations") {
+        return Err(TopicError::NotAllowed);
+    }
+    let mut hints = Hints::default();
+    for (count, pair) in bag.unwrap_or("").split('&').enumerate() {
+        if pair.is_empty() {
+            continue;
+        }
+        if count >= PROPERTIES_MAX {
+            return Err(TopicError::Bag);
+        }
+        let (name, value) = pair.split_once('=').ok_or(TopicError::Bag)?;
+        let name = percent_decoded(name).ok_or(TopicError::Bag)?;
+        let value = percent_decoded(value).ok_or(TopicError::Bag)?;
+        apply_property(&mut hints, &name, &value)?;
+    }
+    Ok(hints)
+}
+
+/// Takes in one named property, of a bag or of an MQTT 5 message. Names nobody knows are passed over.
+///
+/// # Errors
+///
+/// [`TopicError::Sequence`] for a sequence number that is not one.
+pub fn apply_property(hints: &mut Hints, name: &str, value: &str) -> Result<(), TopicError> {
+    match name {
+        "seq" => {
+            let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+            let number = digits.then(|| value.parse().ok()).flatten();
+            hints.sequence = Some(number.ok_or(TopicError::Sequence)?);
+        }
+        "content-type" => hints.content_type = Some(value.to_owned()),
+        "type" => hints.code = Some(value.to_owned()),
+        "time" => hints.time = Some(value.to_owned()),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether a device may subscribe to a filter: only what lies below its own name.
+#[must_use]
+pub fn may_subscribe(device: &DeviceId, filter: &str) -> bool {
+    let below = filter
+        .strip_prefix("v1/devices/")
+        .and_then(|rest| rest.strip_prefix(device.as_str()))
+        .and_then(|rest| rest.strip_prefix('/'));
+    filter.len() <= TOPIC_BYTES_MAX
+        && !filter.contains('\0')
+        && valid_filter(filter)
+        && below.is_some_and(|below| !below.is_empty())
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let hex = [rest.next()?, rest.next()?];
+            let digits = std::str::from_utf8(&hex).ok()?;
+            if !hex.iter().all(u8::is_ascii_hexdigit) {
+                return None;
+            }
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device() -> DeviceId {
+        "hr-1".parse().unwrap()
+    }
+
+    #[test]
+    fn publishing() {
+        let hints = |sequence, content_type: Option<&str>| Hints {
+            sequence,
+            content_type: content_type.map(str::to_owned),
+            ..Hints::default()
+        };
+        let long = format!("v1/devices/hr-1/observations/?a={}", "x".repeat(2000));
+        for (topic, expected) in [
+            ("v1/devices/hr-1/observations", Ok(hints(None, None))),
+            ("v1/devices/hr-1/observations/?", Ok(hints(None, None))),
+            (
+                "v1/devices/hr-1/observations/?seq=17&content-type=application%2Ffhir%2Bjson",
+                Ok(hints(Some(17), Some("application/fhir+json"))),
+            ),
+            (
+                "v1/devices/hr-1/observations/?content-type=a/b+c&other=1",
+                Ok(hints(None, Some("a/b+c"))),
+            ),
+            ("v1/devices/hr-2/observations", Err(TopicError::NotAllowed)),
+            ("v1/devices/hr-11/observations", Err(TopicError::NotAllowed)),
+            ("v1/devices/hr-1/observations/", Err(TopicError::NotAllowed)),
+            ("v1/devices/hr-1/receipts", Err(TopicError::NotAllowed)),
+            ("v2/devices/hr-1/observations", Err(TopicError::NotAllowed)),
+            ("$SYS/x", Err(TopicError::NotAllowed)),
+            ("v1/devices/+/observations", Err(TopicError::Malformed)),
+            ("v1/devices/hr-1/#", Err(TopicError::Malformed)),
+            ("v1/devices/hr-1/observations\0", Err(TopicError::Malformed)),
+            ("", Err(TopicError::Malformed)),
+            ("v1/devices/hr-1/observations/?seq", Err(TopicError::Bag)),
+            ("v1/devices/hr-1/observations/?seq=%3", Err(TopicError::Bag)),
+            (
+                "v1/devices/hr-1/observations/?seq=%+1",
+                Err(TopicError::Bag),
+            ),
+            ("v1/devices/hr-1/observations/?a=%ff", Err(TopicError::Bag)),
+            (
+                "v1/devices/hr-1/observations/?seq=-1",
+                Err(TopicError::Sequence),
+            ),
+            (
+                "v1/devices/hr-1/observations/?seq=",
+                Err(TopicError::Sequence),
+            ),
+            (
+                "v1/devices/hr-1/observations/?seq=18446744073709551616",
+                Err(TopicError::Sequence),
+            ),
+            (long.as_str(), Err(TopicError::Malformed)),
+        ] {
+            assert_eq!(
+                observations(&device(), topic.as_bytes()),
+                expected,
+                "{topic}"
+            );
+        }
+        assert_eq!(
+            observations(&device(), b"v1/\xff"),
+            Err(TopicError::Malformed)
+        );
+    }
+
+    #[test]
+    fn subscribing() {
+        for (filter, allowed) in [
+            ("v1/devices/hr-1/receipts", true),
+            ("v1/devices/hr-1/#", true),
+            ("v1/devices/hr-1/+", true),
+            ("v1/devices/hr-1/", false),
+            ("v1/devices/hr-1", false),
+            ("v1/devices/hr-1#", false),
+            ("v1/devices/hr-1/a#", false),
+            ("v1/devices/hr-2/receipts", false),
+            ("v1/devices/+/receipts", false),
+            ("v1/#", false),
+            ("#", false),
+            ("+/+/+/+", false),
+            ("$share/g/v1/devices/hr-1/receipts", false),
+            ("", false),
+            ("v1/devices/hr-1/\0", false),
+        ] {
+            assert_eq!(may_subscribe(&device(), filter), allowed, "{filter}");
+        }
+    }
+}
