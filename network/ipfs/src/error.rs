@@ -12,7 +12,7 @@ pub enum StoreError {
     #[error("block was not found locally (offline): ipld: could not find {0}")]
     NotFound(Cid),
     /// The bytes do not have the hash that the CID states.
-    #[error("block {0} is corrupted: its bytes do not have the hash in the CID")]
+    #[error("block {0} is corrupted: mismatch in content integrity")]
     Corrupted(Cid),
     /// A block does not parse as what its codec says.
     #[error("block {cid} is not valid {codec}")]

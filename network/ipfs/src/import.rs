@@ -1,5 +1,7 @@
 //! UnixFS trees out of files, as Kubo builds them: balanced, 174 links a node.
 
+use std::cmp::Ordering;
+
 use cid::{Cid, Version};
 use rust_unixfs::{
     Metadata,
@@ -46,6 +48,9 @@ pub(crate) struct Tree {
 pub(crate) struct FileImport {
     adder: FileAdder,
     dag_size: u64,
+    /// The newest block: the root of a file whose only chunk was full, for which nothing is left
+    /// to do at the end.
+    newest: Option<Cid>,
 }
 
 impl FileImport {
@@ -55,7 +60,11 @@ impl FileImport {
             .with_cid_version(layout.cid_version)
             .with_raw_leaves(layout.raw_leaves)
             .build();
-        Self { adder, dag_size: 0 }
+        Self {
+            adder,
+            dag_size: 0,
+            newest: None,
+        }
     }
 
     /// Takes bytes of the file and hands each finished block to `sink`.
@@ -68,6 +77,7 @@ impl FileImport {
             let (blocks, consumed) = self.adder.push(bytes);
             for (cid, block) in blocks {
                 self.dag_size += block.len() as u64;
+                self.newest = Some(cid);
                 sink(&cid, &block)?;
             }
             bytes = &bytes[consumed..];
@@ -80,15 +90,15 @@ impl FileImport {
         self,
         sink: &mut impl FnMut(&Cid, &[u8]) -> Result<(), E>,
     ) -> Result<Tree, E> {
-        let mut tree = None;
+        let mut root = self.newest;
         let mut dag_size = self.dag_size;
         for (cid, block) in self.adder.finish() {
             dag_size += block.len() as u64;
             sink(&cid, &block)?;
-            tree = Some(cid);
+            root = Some(cid);
         }
         Ok(Tree {
-            root: tree.expect("a finished file ends in its root block"),
+            root: root.expect("the last block of a file is its root"),
             dag_size,
         })
     }
@@ -137,8 +147,20 @@ impl FolderImport {
             .map_err(FolderError::Names)
     }
 
-    /// All folder nodes, the innermost first and the common root last.
+    /// All folder nodes, each after those inside it, by name among its neighbours, and the common
+    /// root last.
     pub(crate) fn finish(self) -> Result<Vec<Folder>, FolderError> {
+        let mut folders = self.build()?;
+        folders.sort_by(|one, other| {
+            one.path
+                .is_empty()
+                .cmp(&other.path.is_empty())
+                .then_with(|| inner_first(&one.path, &other.path))
+        });
+        Ok(folders)
+    }
+
+    fn build(self) -> Result<Vec<Folder>, FolderError> {
         self.0
             .build()
             .map(|node| {
@@ -153,5 +175,20 @@ impl FolderImport {
                 })
             })
             .collect()
+    }
+}
+
+/// Orders paths by name, a path after all paths below it.
+fn inner_first(one: &str, other: &str) -> Ordering {
+    let mut one = one.split('/');
+    let mut other = other.split('/');
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return Ordering::Equal,
+            (None, Some(_)) => return Ordering::Greater,
+            (Some(_), None) => return Ordering::Less,
+            (Some(one), Some(other)) if one != other => return one.cmp(other),
+            _ => {}
+        }
     }
 }

@@ -249,7 +249,7 @@ impl Adding {
             return Err(RpcError::TooManyBlocks(MAX_BLOCKS));
         }
         match &mut self.batch {
-            Some(batch) => batch.put(cid, block).map_err(Into::into),
+            Some(batch) => batch.put_hashed(cid, block).map_err(Into::into),
             None => Ok(()),
         }
     }

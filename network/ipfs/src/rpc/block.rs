@@ -56,7 +56,7 @@ pub(super) async fn put(request: Request) -> Result<Answer, RpcError> {
             size: bytes.len(),
         });
         roots.push(cid);
-        batch = blocking(move || batch.put(&cid, &bytes).map(|()| batch)).await?;
+        batch = blocking(move || batch.put_hashed(&cid, &bytes).map(|()| batch)).await?;
     }
     if !pin {
         roots.clear();

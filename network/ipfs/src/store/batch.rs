@@ -35,10 +35,15 @@ impl Batch {
         self.staged.len()
     }
 
-    /// Writes a block aside after checking its hash. A block that the store has already is written
-    /// again: its file may be damaged, or garbage that is about to go.
+    /// Writes a block aside after checking its hash.
     pub(crate) fn put(&mut self, cid: &Cid, bytes: &[u8]) -> Result<(), StoreError> {
         block::verify(cid, bytes)?;
+        self.put_hashed(cid, bytes)
+    }
+
+    /// Writes a block aside whose CID was just made from its bytes. A block that the store has
+    /// already is written again: its file may be damaged, or garbage that is about to go.
+    pub(crate) fn put_hashed(&mut self, cid: &Cid, bytes: &[u8]) -> Result<(), StoreError> {
         if block::inline_block(cid).is_some() {
             return Ok(());
         }

@@ -1,0 +1,177 @@
+//! A client of the RPC that shows status, header and body as they are.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+const BOUNDARY: &str = "----conformance-4f1c2a";
+
+/// One node's RPC.
+#[derive(Clone, Debug)]
+pub struct Api(SocketAddr);
+
+/// What a node answered.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// The body, or as much of it as came before the connection broke.
+    pub body: Bytes,
+    pub broken_off: bool,
+}
+
+impl Reply {
+    /// The body as JSON values, one a line.
+    pub fn lines(&self) -> Vec<Value> {
+        self.body
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).expect("a line is JSON"))
+            .collect()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("the body is JSON")
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Checks for success.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, 200, "{}", self.text());
+        assert!(!self.broken_off);
+        self
+    }
+
+    /// Checks for Kubo's form of an error and returns its message.
+    #[track_caller]
+    pub fn error(&self) -> String {
+        assert_eq!(self.status, 500, "{}", self.text());
+        let json = self.json();
+        let members: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(members, ["Code", "Message", "Type"]);
+        assert_eq!(json["Type"], "error");
+        assert_eq!(json["Code"], 0);
+        json["Message"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A file of an upload.
+pub struct Upload<'a> {
+    pub name: &'a str,
+    pub content_type: &'a str,
+    pub content: &'a [u8],
+}
+
+impl<'a> Upload<'a> {
+    pub fn file(name: &'a str, content: &'a [u8]) -> Self {
+        Self {
+            name,
+            content_type: "application/octet-stream",
+            content,
+        }
+    }
+}
+
+impl Api {
+    pub fn new(address: SocketAddr) -> Self {
+        Self(address)
+    }
+
+    /// A command without a body.
+    pub async fn call(&self, command: &str) -> Reply {
+        self.send(Method::POST, command, &[], Bytes::new()).await
+    }
+
+    /// A command with files.
+    pub async fn upload(&self, command: &str, files: &[Upload<'_>]) -> Reply {
+        let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
+        let headers = [(header::CONTENT_TYPE.as_str(), content_type.as_str())];
+        self.send(Method::POST, command, &headers, multipart(files))
+            .await
+    }
+
+    /// Adds one file and returns its CID.
+    pub async fn add(&self, options: &str, content: &[u8]) -> String {
+        let command = format!("add?{options}");
+        let reply = self
+            .upload(&command, &[Upload::file("file", content)])
+            .await;
+        let lines = reply.ok().lines();
+        let last = lines.last().expect("the file is reported");
+        last["Hash"].as_str().unwrap().to_owned()
+    }
+
+    /// Any request at all.
+    pub async fn send(
+        &self,
+        method: Method,
+        command: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Reply {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v0/{command}"))
+            .header(header::HOST, self.0.to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let stream = TcpStream::connect(self.0).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        let driver = tokio::spawn(connection);
+        let response = sender
+            .send_request(request.body(Full::new(body)).unwrap())
+            .await;
+        let reply = Reply::read(response.unwrap()).await;
+        drop(sender);
+        driver.abort();
+        reply
+    }
+}
+
+impl Reply {
+    async fn read(response: http::Response<hyper::body::Incoming>) -> Self {
+        let (parts, mut body) = response.into_parts();
+        let mut bytes = Vec::new();
+        let mut broken_off = false;
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+                Err(_) => broken_off = true,
+            }
+        }
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            body: bytes.into(),
+            broken_off,
+        }
+    }
+}
+
+fn multipart(files: &[Upload<'_>]) -> Bytes {
+    let mut body = Vec::new();
+    for file in files {
+        let head = format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\n\
+             Content-Type: {}\r\n\r\n",
+            file.name, file.content_type
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(file.content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    body.into()
+}

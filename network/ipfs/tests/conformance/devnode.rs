@@ -1,0 +1,320 @@
+//! The devnode as a process, and what only it must do: survive, detect, refuse.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use bytes::Bytes;
+use http::Method;
+use tempfile::TempDir;
+
+use crate::client::{Api, Upload};
+
+pub struct Devnode {
+    process: Child,
+    address: SocketAddr,
+    /// Kept as long as the process; absent when the folder belongs to the test.
+    _dir: Option<TempDir>,
+}
+
+impl Devnode {
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut devnode = Self::start_in(dir.path());
+        devnode._dir = Some(dir);
+        devnode
+    }
+
+    pub fn start_in(dir: &Path) -> Self {
+        let mut process = command(dir).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let api = ready["api"].as_str().unwrap();
+        let address = api.strip_prefix("http://").unwrap().parse().unwrap();
+        Self {
+            process,
+            address,
+            _dir: None,
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends the process as an operator would and checks that it ends well.
+    pub fn terminate(&mut self) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(sent.success());
+        assert!(self.process.wait().unwrap().success());
+    }
+
+    /// `kill -9`.
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Devnode {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ipfs-devnode"));
+    command
+        .arg("--dir")
+        .arg(dir)
+        .args(["--listen", "127.0.0.1:0"])
+        .env("RUST_LOG", "error")
+        .stdin(Stdio::null());
+    command
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_kill_minus_nine() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut contents = Vec::new();
+    for round in 0..5_u8 {
+        let mut devnode = Devnode::start_in(dir.path());
+        let api = Api::new(devnode.address());
+        for (cid, content) in &contents {
+            let read = api.call(&format!("cat?arg={cid}")).await.ok();
+            assert_eq!(read.body, *content);
+            api.call(&format!("pin/ls?arg={cid}&type=recursive"))
+                .await
+                .ok();
+        }
+        let content = Bytes::from(vec![round; 300_000]);
+        let cid = api.add("cid-version=1", &content).await;
+        contents.push((cid, content));
+        devnode.kill();
+    }
+}
+
+#[tokio::test]
+async fn upload_cut_off_by_kill_leaves_nothing_visible() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut devnode = Devnode::start_in(dir.path());
+    let staged = dir.path().join("staged");
+    let stream = std::net::TcpStream::connect(devnode.address()).unwrap();
+    let head = "POST /api/v0/add HTTP/1.1\r\nHost: devnode\r\nContent-Length: 9000000\r\n\
+                Content-Type: multipart/form-data; boundary=b\r\n\r\n\
+                --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
+    std::io::Write::write_all(&mut &stream, head.as_bytes()).unwrap();
+    std::io::Write::write_all(&mut &stream, &[7; 3_000_000]).unwrap();
+    while files_below(&staged).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    devnode.kill();
+    assert!(files_below(&dir.path().join("blocks")).is_empty());
+
+    let devnode = Devnode::start_in(dir.path());
+    assert!(files_below(&staged).is_empty());
+    let stat = Api::new(devnode.address())
+        .call("repo/stat")
+        .await
+        .ok()
+        .json();
+    assert_eq!(stat["NumObjects"], 0);
+}
+
+#[tokio::test]
+async fn client_that_goes_away_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let devnode = Devnode::start_in(dir.path());
+    let staged = dir.path().join("staged");
+    let stream = std::net::TcpStream::connect(devnode.address()).unwrap();
+    let head = "POST /api/v0/add HTTP/1.1\r\nHost: devnode\r\nContent-Length: 9000000\r\n\
+                Content-Type: multipart/form-data; boundary=b\r\n\r\n\
+                --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
+    std::io::Write::write_all(&mut &stream, head.as_bytes()).unwrap();
+    std::io::Write::write_all(&mut &stream, &[7; 3_000_000]).unwrap();
+    while files_below(&staged).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(stream);
+    while !files_below(&staged).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(files_below(&dir.path().join("blocks")).is_empty());
+}
+
+#[tokio::test]
+async fn damaged_block_is_an_error_until_it_is_stored_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let devnode = Devnode::start_in(dir.path());
+    let api = Api::new(devnode.address());
+    let content = vec![3; 600_000];
+    let cid = api.add("cid-version=1", &content).await;
+    let largest = files_below(&dir.path().join("blocks"))
+        .into_iter()
+        .max_by_key(|file| fs::metadata(file).unwrap().len())
+        .unwrap();
+    let mut bytes = fs::read(&largest).unwrap();
+    bytes[1000] ^= 1;
+    fs::write(&largest, bytes).unwrap();
+
+    let read = api.call(&format!("cat?arg={cid}")).await;
+    assert!(read.broken_off, "the answer must not look complete");
+    assert!(read.body.len() < content.len());
+    let name = largest.file_name().unwrap().to_str().unwrap();
+    let digest = hex::decode(name).unwrap();
+    let hash = multihash::Multihash::wrap(0x12, &digest).unwrap();
+    let block = cid::Cid::new_v1(0x55, hash);
+    let error = api.call(&format!("block/get?arg={block}")).await.error();
+    assert!(error.contains("corrupted"), "{error}");
+    // A damaged block in a pinned tree must not make the rest garbage.
+    api.call("repo/gc").await.ok();
+
+    assert_eq!(api.add("cid-version=1", &content).await, cid);
+    assert_eq!(api.call(&format!("cat?arg={cid}")).await.ok().body, content);
+}
+
+#[tokio::test]
+async fn garbage_collection_stops_at_a_tree_it_cannot_walk() {
+    let dir = tempfile::tempdir().unwrap();
+    let devnode = Devnode::start_in(dir.path());
+    let api = Api::new(devnode.address());
+    let kept = api.add("cid-version=1", &[1; 600_000]).await;
+    api.add("pin=false", b"garbage").await;
+    let before = files_below(&dir.path().join("blocks")).len();
+    let root: cid::Cid = kept.parse().unwrap();
+    let name = hex::encode(root.hash().digest());
+    let blocks = files_below(&dir.path().join("blocks"));
+    let root_file = blocks.iter().find(|file| file.ends_with(&name)).unwrap();
+    let bytes = fs::read(root_file).unwrap();
+    fs::write(root_file, b"damaged").unwrap();
+    let error = api.call("repo/gc").await.error();
+    assert!(error.contains("corrupted"), "{error}");
+    assert_eq!(files_below(&dir.path().join("blocks")).len(), before);
+
+    fs::write(root_file, bytes).unwrap();
+    assert_eq!(api.call("repo/gc").await.ok().lines().len(), 1);
+    assert_eq!(files_below(&dir.path().join("blocks")).len(), before - 1);
+}
+
+#[tokio::test]
+async fn folder_belongs_to_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Devnode::start_in(dir.path());
+    let second = command(dir.path()).output().unwrap();
+    assert!(!second.status.success());
+    let error = String::from_utf8(second.stderr).unwrap();
+    assert!(error.contains("another process is using it"), "{error}");
+    first.terminate();
+    Devnode::start_in(dir.path()).terminate();
+}
+
+#[tokio::test]
+async fn identity_lasts_and_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let mut devnode = Devnode::start_in(dir.path());
+        let id = Api::new(devnode.address()).call("id").await.ok().json();
+        ids.push(id["ID"].clone());
+        devnode.terminate();
+    }
+    let other = Devnode::start();
+    let other = Api::new(other.address()).call("id").await.ok().json();
+    assert_eq!(ids[0], ids[1]);
+    assert_ne!(ids[0], other["ID"]);
+}
+
+#[tokio::test]
+async fn names_from_outside_never_become_paths() {
+    let outer = tempfile::tempdir().unwrap();
+    let dir = outer.path().join("a/b/store");
+    let devnode = Devnode::start_in(&dir);
+    let api = Api::new(devnode.address());
+    for name in [
+        "../../escape",
+        "%2e%2e%2f%2e%2e%2fescape",
+        "/../escape",
+        "a/../../../escape",
+    ] {
+        let reply = api.upload("add", &[Upload::file(name, b"x")]).await;
+        assert!(reply.error().contains("invalid file name"), "{name}");
+    }
+    for argument in [
+        "../../version",
+        "%2e%2e/version",
+        "/etc/passwd",
+        "..%2F..%2Fversion",
+    ] {
+        for command in [
+            "cat",
+            "block/get",
+            "block/stat",
+            "dag/export",
+            "pin/add",
+            "pin/rm",
+        ] {
+            let reply = api.call(&format!("{command}?arg={argument}")).await;
+            assert!(
+                reply.error().contains("invalid path"),
+                "{command} {argument}"
+            );
+        }
+    }
+    let outside = files_below(outer.path());
+    assert!(
+        outside.iter().all(|file| file.starts_with(&dir)),
+        "{outside:?}"
+    );
+}
+
+#[tokio::test]
+async fn limits_are_answered() {
+    let devnode = Devnode::start();
+    let api = Api::new(devnode.address());
+    let origin = [("origin", "http://evil.example")];
+    let reply = api
+        .send(Method::POST, "version", &origin, Bytes::new())
+        .await;
+    assert_eq!(reply.status, 403);
+
+    let long = "a".repeat(70_000);
+    let reply = api
+        .send(Method::POST, "version", &[("x-long", &long)], Bytes::new())
+        .await;
+    assert_eq!(reply.status, 431);
+
+    let files: Vec<_> = (0..10_001).map(|_| Upload::file("f", b"")).collect();
+    let reply = api.upload("add?only-hash=true&silent=true", &files).await;
+    assert_eq!(reply.status, 413);
+
+    let many = [Upload::file("f", &[0; 300_000])];
+    let reply = api.upload("add?only-hash=true&chunker=size-1", &many).await;
+    assert!(reply.error().contains("blocks"));
+
+    let headers = [("content-type", "multipart/form-data; boundary=b")];
+    let body = Bytes::from_static(b"--b\r\nno multipart");
+    let reply = api.send(Method::POST, "add", &headers, body).await;
+    assert!(reply.error().contains("malformed multipart"));
+}
