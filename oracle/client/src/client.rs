@@ -4,10 +4,10 @@ use std::{fs, sync::Arc};
 
 use bytes::Bytes;
 use contract_interface::{
-    AuthorizeRead, Device, DeviceId, DevicePage, DeviceRegistration, Grant, GrantAccess, GrantEntry,
-    GrantFilter, GrantId, GrantPage, PageToken, Participant, ParticipantFilter, ParticipantPage,
-    ParticipantRegistration, Purpose, ReadEntry, ReadFilter, ReadPage, Record, RecordFilter,
-    RecordId, RecordPage, RegistrationOutcome, RevokeAccess,
+    AuthorizeRead, Device, DeviceId, DevicePage, DeviceRegistration, Grant, GrantAccess,
+    GrantEntry, GrantFilter, GrantId, GrantPage, PageToken, Participant, ParticipantFilter,
+    ParticipantPage, ParticipantRegistration, Purpose, ReadEntry, ReadFilter, ReadPage, Record,
+    RecordFilter, RecordId, RecordPage, RegistrationOutcome, RevokeAccess,
 };
 use fabric_msp::SigningIdentity;
 use http::{HeaderMap, HeaderValue, Method};
@@ -208,14 +208,21 @@ impl Client {
         id: &RecordId,
         purpose: Purpose,
     ) -> Result<SealedRecord, ClientError> {
-        let body = AuthorizeRead { record_id: *id, purpose };
+        let body = AuthorizeRead {
+            record_id: *id,
+            purpose,
+        };
         let request = signing::sign(&self.identity, &self.channel, body)?;
         let mut headers = HeaderMap::new();
-        let value = HeaderValue::from_str(&request)
-            .map_err(|_| ClientError::Malformed { what: "a signed request" })?;
+        let value = HeaderValue::from_str(&request).map_err(|_| ClientError::Malformed {
+            what: "a signed request",
+        })?;
         headers.insert(READ_REQUEST_HEADER, value);
         let path = format!("/v1/records/{id}/content");
-        let response = self.http.send(Method::GET, &path, headers, Bytes::new()).await?;
+        let response = self
+            .http
+            .send(Method::GET, &path, headers, Bytes::new())
+            .await?;
         let record = self.record(id).await?;
         SealedRecord::new(record, response)
     }
@@ -293,7 +300,10 @@ impl Client {
         loop {
             let query = [
                 ("patient", filter.patient.as_ref().map(ToString::to_string)),
-                ("record_id", filter.record_id.as_ref().map(ToString::to_string)),
+                (
+                    "record_id",
+                    filter.record_id.as_ref().map(ToString::to_string),
+                ),
                 ("reader", filter.reader.as_ref().map(ToString::to_string)),
                 ("from", filter.from.map(|time| time.to_string())),
                 ("to", filter.to.map(|time| time.to_string())),

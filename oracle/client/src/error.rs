@@ -35,7 +35,11 @@ impl Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let words = if self.detail.is_empty() { &self.title } else { &self.detail };
+        let words = if self.detail.is_empty() {
+            &self.title
+        } else {
+            &self.detail
+        };
         if self.code.is_empty() {
             write!(f, "{} {words}", self.status)
         } else {

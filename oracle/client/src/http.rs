@@ -39,11 +39,17 @@ pub(crate) struct Http {
 impl Http {
     pub(crate) fn new(profile: &Profile) -> Result<Self, ClientError> {
         let tls = tls_config(&profile.oracle_ca_file, &profile.msp_dir)?;
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_only()
+            .enable_http1();
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector.build());
-        Ok(Self { base: profile.oracle_url.as_str().into(), client })
+        Ok(Self {
+            base: profile.oracle_url.as_str().into(),
+            client,
+        })
     }
 
     /// Gets JSON. `query` members that are `None` are left out.
@@ -53,7 +59,9 @@ impl Http {
         query: &[(&str, Option<String>)],
     ) -> Result<T, ClientError> {
         let target = format!("{path}{}", encode_query(query));
-        let response = self.send(Method::GET, &target, HeaderMap::new(), Bytes::new()).await?;
+        let response = self
+            .send(Method::GET, &target, HeaderMap::new(), Bytes::new())
+            .await?;
         read_json(response).await
     }
 
@@ -63,8 +71,9 @@ impl Http {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let body = serde_json::to_vec(body)
-            .map_err(|_| ClientError::Malformed { what: "a body that is JSON" })?;
+        let body = serde_json::to_vec(body).map_err(|_| ClientError::Malformed {
+            what: "a body that is JSON",
+        })?;
         self.post(path, "application/json", body.into()).await
     }
 
@@ -84,7 +93,10 @@ impl Http {
         body: Bytes,
     ) -> Result<T, ClientError> {
         let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+        headers.insert(
+            header::CONTENT_TYPE,
+            http::HeaderValue::from_static(content_type),
+        );
         let response = self.send(Method::POST, path, headers, body).await?;
         read_json(response).await
     }
@@ -99,9 +111,12 @@ impl Http {
     ) -> Result<Response<Incoming>, ClientError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
-        *request.uri_mut() = format!("{}{target}", self.base)
-            .parse()
-            .map_err(|_| ClientError::Malformed { what: "a path of the API" })?;
+        *request.uri_mut() =
+            format!("{}{target}", self.base)
+                .parse()
+                .map_err(|_| ClientError::Malformed {
+                    what: "a path of the API",
+                })?;
         *request.headers_mut() = headers;
         let response = tokio::time::timeout(RESPONSE_TIMEOUT, self.client.request(request))
             .await
@@ -116,13 +131,18 @@ impl Http {
     }
 
     fn unreachable(&self, source: impl std::error::Error + Send + Sync + 'static) -> ClientError {
-        ClientError::Unreachable { url: self.base.to_string(), source: Box::new(source) }
+        ClientError::Unreachable {
+            url: self.base.to_string(),
+            source: Box::new(source),
+        }
     }
 }
 
 async fn read_json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, ClientError> {
     let body = read_limited(response).await?;
-    serde_json::from_slice(&body).map_err(|_| ClientError::Malformed { what: "JSON of the API" })
+    serde_json::from_slice(&body).map_err(|_| ClientError::Malformed {
+        what: "JSON of the API",
+    })
 }
 
 async fn read_limited(response: Response<Incoming>) -> Result<Bytes, ClientError> {
@@ -130,16 +150,23 @@ async fn read_limited(response: Response<Incoming>) -> Result<Bytes, ClientError
     match Limited::new(response.into_body(), limit).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(ClientError::TooLarge { limit: JSON_BYTES_MAX })
+            Err(ClientError::TooLarge {
+                limit: JSON_BYTES_MAX,
+            })
         }
-        Err(_) => Err(ClientError::Malformed { what: "a whole answer" }),
+        Err(_) => Err(ClientError::Malformed {
+            what: "a whole answer",
+        }),
     }
 }
 
 fn problem(status: StatusCode, body: &[u8]) -> Problem {
     let mut problem: Problem = serde_json::from_slice(body).unwrap_or_else(|_| Problem {
         status: 0,
-        title: status.canonical_reason().unwrap_or("unknown status").to_owned(),
+        title: status
+            .canonical_reason()
+            .unwrap_or("unknown status")
+            .to_owned(),
         detail: String::new(),
         code: String::new(),
         read_id: None,
@@ -171,22 +198,30 @@ fn encode_query(query: &[(&str, Option<String>)]) -> String {
 fn tls_config(ca_file: &Path, msp_dir: &Path) -> Result<ClientConfig, ClientError> {
     let chain = pem_files(&msp_dir.join("signcerts"))?;
     let [certificate] = &chain[..] else {
-        return Err(identity(msp_dir, "signcerts does not hold exactly one certificate"));
+        return Err(identity(
+            msp_dir,
+            "signcerts does not hold exactly one certificate",
+        ));
     };
     let keys = pem_files(&msp_dir.join("keystore"))?;
     let [key] = &keys[..] else {
         return Err(identity(msp_dir, "keystore does not hold exactly one key"));
     };
-    client_config(&read(ca_file)?, certificate, key)
-        .map_err(|problem| identity(msp_dir, &problem))
+    client_config(&read(ca_file)?, certificate, key).map_err(|problem| identity(msp_dir, &problem))
 }
 
 /// TLS with a client certificate, all in PEM.
-pub(crate) fn client_config(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<ClientConfig, String> {
+pub(crate) fn client_config(
+    ca: &[u8],
+    certificate: &[u8],
+    key: &[u8],
+) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(ca) {
         let root = root.map_err(|error| format!("the CA file is not PEM: {error}"))?;
-        roots.add(root).map_err(|error| format!("the CA file: {error}"))?;
+        roots
+            .add(root)
+            .map_err(|error| format!("the CA file: {error}"))?;
     }
     let chain = CertificateDer::pem_slice_iter(certificate)
         .collect::<Result<Vec<_>, _>>()
@@ -204,19 +239,27 @@ pub(crate) fn client_config(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result
 
 /// The signing identity of an MSP folder.
 pub(crate) fn signing_identity(profile: &Profile) -> Result<SigningIdentity, ClientError> {
-    let msp_id: MspId = profile
-        .msp_id
-        .parse()
-        .map_err(|_| identity(&profile.msp_dir, &format!("{:?} is no MSP ID", profile.msp_id)))?;
+    let msp_id: MspId = profile.msp_id.parse().map_err(|_| {
+        identity(
+            &profile.msp_dir,
+            &format!("{:?} is no MSP ID", profile.msp_id),
+        )
+    })?;
     SigningIdentity::from_msp_dir(msp_id, &profile.msp_dir)
         .map_err(|error| identity(&profile.msp_dir, &error.to_string()))
 }
 
 fn pem_files(folder: &Path) -> Result<Vec<Zeroizing<Vec<u8>>>, ClientError> {
     let entries = fs::read_dir(folder).map_err(|error| identity(folder, &error.to_string()))?;
-    let mut paths = entries.map(|e| Ok(e?.path())).collect::<Result<Vec<_>, std::io::Error>>()?;
+    let mut paths = entries
+        .map(|e| Ok(e?.path()))
+        .collect::<Result<Vec<_>, std::io::Error>>()?;
     paths.sort();
-    paths.iter().filter(|path| path.is_file()).map(|path| read(path).map(Zeroizing::new)).collect()
+    paths
+        .iter()
+        .filter(|path| path.is_file())
+        .map(|path| read(path).map(Zeroizing::new))
+        .collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ClientError> {
@@ -224,7 +267,9 @@ fn read(path: &Path) -> Result<Vec<u8>, ClientError> {
 }
 
 fn identity(path: &Path, problem: &str) -> ClientError {
-    ClientError::Identity { problem: format!("{}: {problem}", path.display()) }
+    ClientError::Identity {
+        problem: format!("{}: {problem}", path.display()),
+    }
 }
 
 #[cfg(test)]
@@ -233,7 +278,11 @@ mod tests {
 
     #[test]
     fn queries_are_encoded() {
-        let query = [("a", Some("x y&ü".to_owned())), ("b", None), ("c", Some("1.0".to_owned()))];
+        let query = [
+            ("a", Some("x y&ü".to_owned())),
+            ("b", None),
+            ("c", Some("1.0".to_owned())),
+        ];
         assert_eq!(encode_query(&query), "?a=x%20y%26%C3%BC&c=1.0");
         assert_eq!(encode_query(&[("b", None)]), "");
     }

@@ -61,9 +61,11 @@ impl SealedRecord {
             read_id: header(&head.headers, READ_ID)?
                 .parse()
                 .map_err(|_| ClientError::Malformed { what: "a read ID" })?,
-            block_number: header(&head.headers, BLOCK)?
-                .parse()
-                .map_err(|_| ClientError::Malformed { what: "a block number" })?,
+            block_number: header(&head.headers, BLOCK)?.parse().map_err(|_| {
+                ClientError::Malformed {
+                    what: "a block number",
+                }
+            })?,
             wrapped_key: header(&head.headers, WRAPPED_KEY)?.to_owned(),
             record,
             body,
@@ -82,7 +84,9 @@ impl SealedRecord {
     /// are handed out only when every check has passed.
     pub async fn open(mut self, key: &PrivateKey) -> Result<OpenedRecord, ClientError> {
         if self.record.metadata.plaintext_size > MEMORY_BYTES_MAX {
-            return Err(ClientError::TooLarge { limit: MEMORY_BYTES_MAX });
+            return Err(ClientError::TooLarge {
+                limit: MEMORY_BYTES_MAX,
+            });
         }
         let mut plaintext = Vec::new();
         self.open_into(key, &mut plaintext).await?;
@@ -110,7 +114,9 @@ impl SealedRecord {
         sealed.seek(SeekFrom::Start(0))?;
         let data_key = key
             .unwrap(&self.wrapped_key)
-            .map_err(|error| ClientError::Key { problem: error.to_string() })?;
+            .map_err(|error| ClientError::Key {
+                problem: error.to_string(),
+            })?;
         let associated_data = AssociatedData {
             record_id: *self.record.metadata.record_id.as_bytes(),
             commitment: *self.record.state.commitment.as_bytes(),
@@ -121,7 +127,9 @@ impl SealedRecord {
         let mut buffer = vec![0; 64 * 1024];
         let mut total = 0_u64;
         loop {
-            let count = opener.read(&mut buffer).map_err(|e| self.not_opened(e.into()))?;
+            let count = opener
+                .read(&mut buffer)
+                .map_err(|e| self.not_opened(e.into()))?;
             if count == 0 {
                 break;
             }
@@ -140,8 +148,12 @@ impl SealedRecord {
         let mut hash = Sha256::new();
         let mut received = 0_u64;
         while let Some(frame) = self.body.frame().await {
-            let frame = frame.map_err(|_| ClientError::Malformed { what: "a whole object" })?;
-            let Ok(data) = frame.into_data() else { continue };
+            let frame = frame.map_err(|_| ClientError::Malformed {
+                what: "a whole object",
+            })?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             received += data.len() as u64;
             if received > limit {
                 return Err(self.mismatch("the size"));
@@ -166,7 +178,9 @@ impl SealedRecord {
                 readings.push(item.item);
             }
         } else {
-            return Err(ClientError::Malformed { what: "a record of readings" });
+            return Err(ClientError::Malformed {
+                what: "a record of readings",
+            });
         }
         let count_matches = usize::try_from(self.record.metadata.readings)
             .is_ok_and(|expected| expected == readings.len());
@@ -187,7 +201,10 @@ impl SealedRecord {
     }
 
     fn mismatch(&self, what: &'static str) -> ClientError {
-        ClientError::Integrity { record_id: self.record.metadata.record_id, what }
+        ClientError::Integrity {
+            record_id: self.record.metadata.record_id,
+            what,
+        }
     }
 }
 

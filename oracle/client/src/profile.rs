@@ -82,9 +82,14 @@ impl Profile {
     /// # Errors
     /// When the file cannot be read, is too large, is not a profile, or names no HTTPS address.
     pub fn load(path: &Path) -> Result<Self, ProfileError> {
-        let read = |source| ProfileError::Read { path: path.to_owned(), source };
+        let read = |source| ProfileError::Read {
+            path: path.to_owned(),
+            source,
+        };
         if fs::metadata(path).map_err(read)?.len() > PROFILE_BYTES_MAX {
-            return Err(ProfileError::TooLarge { path: path.to_owned() });
+            return Err(ProfileError::TooLarge {
+                path: path.to_owned(),
+            });
         }
         let text = fs::read_to_string(path).map_err(read)?;
         let raw: RawProfile = toml::from_str(&text).map_err(|source| ProfileError::Malformed {
@@ -100,7 +105,9 @@ impl Profile {
             .parse::<::http::Uri>()
             .is_ok_and(|uri| uri.scheme_str() == Some("https") && matches!(uri.path(), "" | "/"));
         if !is_https {
-            return Err(ProfileError::OracleUrl { url: raw.oracle_url });
+            return Err(ProfileError::OracleUrl {
+                url: raw.oracle_url,
+            });
         }
         Ok(Self {
             oracle_url: url.to_owned(),

@@ -20,13 +20,17 @@ pub fn sign<B: RequestBody>(
     channel: &str,
     body: B,
 ) -> Result<String, ClientError> {
-    let nonce = Nonce::from_bytes(&random::<NONCE_BYTES>()?)
-        .map_err(|_| ClientError::Malformed { what: "a nonce of 16 bytes" })?;
+    let nonce =
+        Nonce::from_bytes(&random::<NONCE_BYTES>()?).map_err(|_| ClientError::Malformed {
+            what: "a nonce of 16 bytes",
+        })?;
     let request = SignedRequest::new(channel, now()?, nonce, body);
-    let payload = canonical_json(&request)
-        .map_err(|_| ClientError::Malformed { what: "a request with a canonical form" })?;
-    jws::sign(identity, &payload)
-        .map_err(|error| ClientError::Identity { problem: error.to_string() })
+    let payload = canonical_json(&request).map_err(|_| ClientError::Malformed {
+        what: "a request with a canonical form",
+    })?;
+    jws::sign(identity, &payload).map_err(|error| ClientError::Identity {
+        problem: error.to_string(),
+    })
 }
 
 /// This machine's time.

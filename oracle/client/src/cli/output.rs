@@ -1,0 +1,93 @@
+//! Tables for people, JSON for programs.
+
+use std::io::{self, Write as _};
+
+use salus::{ClientError, publish::PublishError};
+use serde::Serialize;
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints one result: `value` as a line of JSON, or the sentence.
+    pub(crate) fn result(self, value: &impl Serialize, sentence: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        if self.json {
+            writeln!(stdout, "{}", serde_json::to_string(value)?)
+        } else {
+            writeln!(stdout, "{sentence}")
+        }
+    }
+
+    /// Prints a list: each item a line of JSON, or a table.
+    pub(crate) fn list<T: Serialize, const N: usize>(
+        self,
+        items: &[T],
+        heads: [&str; N],
+        row: impl Fn(&T) -> [String; N],
+    ) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        if self.json {
+            for item in items {
+                writeln!(stdout, "{}", serde_json::to_string(item)?)?;
+            }
+            return Ok(());
+        }
+        let rows: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned))
+            .chain(items.iter().map(row))
+            .collect();
+        let widths: [usize; N] = std::array::from_fn(|column| {
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        });
+        for row in &rows {
+            let cells: Vec<String> = row
+                .iter()
+                .zip(widths)
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
+            writeln!(stdout, "{}", cells.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints an error with its causes on standard error, and what to do about it.
+pub(crate) fn complain(error: &anyhow::Error) {
+    let mut stderr = io::stderr().lock();
+    // Nothing is left to do when standard error itself is closed.
+    let _ = writeln!(stderr, "salus: {error:#}");
+    if let Some(advice) = advice(error) {
+        let _ = writeln!(stderr, "       {advice}");
+    }
+}
+
+fn advice(error: &anyhow::Error) -> Option<String> {
+    if let Some(PublishError::TimedOut { .. }) = error.downcast_ref() {
+        return Some("publish the same readings again: none is stored twice".to_owned());
+    }
+    let error = error.downcast_ref::<ClientError>()?;
+    if let Some(read_id) = error.denied_read() {
+        return Some(format!(
+            "ask the patient for a grant; the denial is on the ledger as transaction {read_id}"
+        ));
+    }
+    match error {
+        ClientError::Unreachable { .. } => {
+            Some("is the oracle running, and is the address in your profile right?".to_owned())
+        }
+        ClientError::Integrity { .. } => {
+            Some("keep what you have and tell your organisation's administrator".to_owned())
+        }
+        _ => None,
+    }
+}

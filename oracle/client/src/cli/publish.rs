@@ -1,0 +1,134 @@
+//! `salus device publish`.
+
+use std::{
+    io::{self, BufRead, BufReader},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bytes::Bytes;
+use salus::publish::{self, Message, MqttVersion, Options};
+use serde_json::json;
+
+use crate::{
+    args::{DevicePublish, Version},
+    output::Output,
+};
+
+/// Most readings of one call.
+const MESSAGES_MAX: usize = 1_000_000;
+
+pub(crate) async fn publish(args: &DevicePublish, out: Output) -> Result<()> {
+    let (host, port) = broker(&args.broker)?;
+    let messages = messages(&args.file, args.seq_start)?;
+    let options = Options {
+        host,
+        port,
+        ca_file: args.ca_file.clone(),
+        certificate_file: args.certificate.clone(),
+        key_file: args.key.clone(),
+        device_id: args.device.clone(),
+        version: match args.mqtt_version {
+            Version::V3 => MqttVersion::V3,
+            Version::V5 => MqttVersion::V5,
+        },
+        content_type: args.content_type.clone(),
+        wait_for_receipts: args.wait_receipts,
+        patience: Duration::from_secs(args.patience),
+    };
+    let published = publish::publish(&options, &messages).await?;
+    let mut sentence = format!("{} readings acknowledged", published.acknowledged);
+    for receipt in &published.receipts {
+        sentence.push_str(&format!(
+            "\nrecord {}: {} readings, transaction {} in block {}",
+            receipt.record_id,
+            receipt.readings.len(),
+            receipt.transaction_id,
+            receipt.block_number
+        ));
+    }
+    let records: Vec<_> = published
+        .receipts
+        .iter()
+        .map(|receipt| {
+            json!({
+                "record_id": receipt.record_id,
+                "transaction_id": receipt.transaction_id,
+                "block_number": receipt.block_number,
+                "readings": receipt.readings.len(),
+            })
+        })
+        .collect();
+    out.result(
+        &json!({
+            "published": messages.len(),
+            "acknowledged": published.acknowledged,
+            "records": records,
+        }),
+        &sentence,
+    )?;
+    Ok(())
+}
+
+fn broker(url: &str) -> Result<(String, u16)> {
+    const DEFAULT_PORT: u16 = 8883;
+    let Some(address) = url.strip_prefix("mqtts://") else {
+        bail!("{url} is not an address like mqtts://oracle.example.com:8883");
+    };
+    match address.rsplit_once(':') {
+        Some((host, port)) => {
+            let port = port
+                .parse()
+                .with_context(|| format!("{port:?} is not a port"))?;
+            Ok((host.to_owned(), port))
+        }
+        None => Ok((address.to_owned(), DEFAULT_PORT)),
+    }
+}
+
+fn messages(file: &Path, seq_start: Option<u64>) -> Result<Vec<Message>> {
+    let reader: Box<dyn BufRead> = if file == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let opened =
+            std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+        Box::new(BufReader::new(opened))
+    };
+    let mut messages = Vec::new();
+    for line in reader.split(b'\n') {
+        let line = line?;
+        if line.is_empty() {
+            continue;
+        }
+        ensure!(
+            messages.len() < MESSAGES_MAX,
+            "more than {MESSAGES_MAX} readings"
+        );
+        let seq = seq_start.map(|start| start + messages.len() as u64);
+        messages.push(Message {
+            seq,
+            payload: Bytes::from(line),
+        });
+    }
+    Ok(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broker_addresses() {
+        assert_eq!(
+            broker("mqtts://localhost:1234").unwrap(),
+            ("localhost".to_owned(), 1234)
+        );
+        assert_eq!(
+            broker("mqtts://oracle").unwrap(),
+            ("oracle".to_owned(), 8883)
+        );
+        assert!(broker("mqtt://localhost").is_err());
+        assert!(broker("mqtts://localhost:x").is_err());
+    }
+}

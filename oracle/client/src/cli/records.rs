@@ -1,0 +1,142 @@
+//! `salus records`.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+};
+
+use anyhow::{Context as _, Result};
+use contract_interface::{
+    AuthorizeRead, PageRequest, Purpose, Record, RecordFilter, RecordId, segment,
+};
+use salus::{Client, Profile, signing};
+use serde_json::json;
+
+use crate::{
+    args::{RecordsList, RecordsRead, RecordsSignRead},
+    output::Output,
+};
+
+pub(crate) async fn list(client: &Client, args: &RecordsList, out: Output) -> Result<()> {
+    let records = client
+        .records(RecordFilter {
+            patient: args.patient,
+            record_type: args.record_type.clone(),
+            from: args.from,
+            to: args.to,
+            page: PageRequest::default(),
+        })
+        .await?;
+    out.list(
+        &records,
+        ["RECORD", "TYPE", "FROM", "TO", "READINGS", "CID"],
+        |record| {
+            let metadata = &record.metadata;
+            [
+                metadata.record_id.to_string(),
+                metadata.record_type.to_string(),
+                metadata.period.start.to_string(),
+                metadata.period.end.to_string(),
+                metadata.readings.to_string(),
+                metadata.cid.clone(),
+            ]
+        },
+    )?;
+    Ok(())
+}
+
+pub(crate) async fn read(client: &Client, args: &RecordsRead, out: Output) -> Result<()> {
+    let ids: Vec<RecordId> = match (args.record, args.patient) {
+        (Some(id), _) => vec![id],
+        (None, Some(patient)) => {
+            let filter = RecordFilter {
+                patient,
+                record_type: args.record_type.clone(),
+                from: args.from,
+                to: args.to,
+                page: PageRequest::default(),
+            };
+            let records = client.records(filter).await?;
+            records
+                .iter()
+                .map(|record: &Record| record.metadata.record_id)
+                .collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    for id in ids {
+        read_one(client, &id, args.purpose, args, out).await?;
+    }
+    Ok(())
+}
+
+/// Reads one record to standard output or into the folder; a file appears whole or not at all.
+async fn read_one(
+    client: &Client,
+    id: &RecordId,
+    purpose: Purpose,
+    args: &RecordsRead,
+    out: Output,
+) -> Result<()> {
+    let Some(folder) = &args.out else {
+        let opened = client.read(id, purpose).await?;
+        let mut stdout = io::stdout().lock();
+        for reading in &opened.readings {
+            stdout.write_all(&reading.payload)?;
+            stdout.write_all(b"\n")?;
+        }
+        return Ok(());
+    };
+    fs::create_dir_all(folder)?;
+    let mut sealed = client.request_content(id, purpose).await?;
+    let is_segment = sealed.record.metadata.content_type == segment::MEDIA_TYPE;
+    let path = folder.join(format!(
+        "{id}.{}",
+        if is_segment { "ndjson" } else { "bin" }
+    ));
+    let partial = path.with_extension("partial");
+    let (read_id, block_number) = (sealed.read_id.clone(), sealed.block_number);
+    let mut file = BufWriter::new(
+        File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?,
+    );
+    let key = client.encryption_key()?;
+    let readings = if is_segment {
+        let opened = sealed.open(key).await?;
+        for reading in &opened.readings {
+            file.write_all(&reading.payload)?;
+            file.write_all(b"\n")?;
+        }
+        opened.readings.len()
+    } else {
+        sealed.open_into(key, &mut file).await?;
+        1
+    };
+    file.into_inner()?.sync_all()?;
+    fs::rename(&partial, &path)?;
+    out.result(
+        &json!({
+            "record_id": id,
+            "readings": readings,
+            "file": path,
+            "read_id": read_id,
+            "block_number": block_number,
+        }),
+        &format!(
+            "{}: {readings} readings, read receipt {read_id}",
+            path.display()
+        ),
+    )?;
+    Ok(())
+}
+
+pub(crate) fn sign_read(profile: &Profile, args: &RecordsSignRead, out: Output) -> Result<()> {
+    let identity =
+        fabric_msp::SigningIdentity::from_msp_dir(profile.msp_id.parse()?, &profile.msp_dir)?;
+    let body = AuthorizeRead {
+        record_id: args.record,
+        purpose: args.purpose,
+    };
+    let request = signing::sign(&identity, &profile.channel, body)?;
+    out.result(&json!({ "request": request }), &request)?;
+    Ok(())
+}
