@@ -55,6 +55,9 @@ pub struct Deadlines {
     pub submit: Duration,
     /// Waiting for the block: 60 s.
     pub commit_status: Duration,
+    /// Waiting for the block of an envelope that perhaps never reached the orderer, before it is
+    /// sent again: 5 s.
+    pub resend: Duration,
 }
 
 impl Default for Deadlines {
@@ -64,6 +67,7 @@ impl Default for Deadlines {
             endorse: Duration::from_secs(15),
             submit: Duration::from_secs(5),
             commit_status: Duration::from_secs(60),
+            resend: Duration::from_secs(5),
         }
     }
 }

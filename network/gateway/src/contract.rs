@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
-use backon::{BackoffBuilder as _, ExponentialBuilder, Retryable as _};
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder, Retryable as _};
 use prost_types::Timestamp;
 use tokio::time::Instant;
 
@@ -18,10 +18,11 @@ use crate::validation_code::ValidationCode;
 
 /// How often one envelope is sent while its outcome is unknown.
 const MAX_SENDS: usize = 5;
-/// How long a commit is waited for before an envelope of unknown outcome is sent again.
-const PROBE: Duration = Duration::from_secs(5);
-/// Pause before the second time an envelope is sent; it doubles.
-const RESEND_PAUSE: Duration = Duration::from_millis(200);
+/// The pause before the second time an envelope is sent, as a part of [`crate::Deadlines::resend`]; it
+/// doubles.
+const FIRST_PAUSE_DIVISOR: u32 = 25;
+/// Longest pause before an envelope is sent again, or a commit asked about again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A chaincode on a channel; cheap to clone.
 #[derive(Debug, Clone)]
@@ -165,9 +166,8 @@ impl Contract {
 /// Sends an envelope until it is known to be in a block.
 async fn settle(transaction: &Transaction) -> Result<CommitStatus, TransactionError> {
     let commit = transaction.commit();
-    let mut pauses = ExponentialBuilder::default()
-        .with_min_delay(RESEND_PAUSE)
-        .build();
+    let patience = commit.network.gateway.inner.deadlines.resend;
+    let mut pauses = new_pauses(&commit);
     let mut sends = 1;
     while let Err(error) = transaction.submit().await {
         if sends == 1 && !error.is_outcome_unknown() {
@@ -177,14 +177,14 @@ async fn settle(transaction: &Transaction) -> Result<CommitStatus, TransactionEr
         tracing::warn!(
             tx_id = transaction.transaction_id(), %error, sends, "outcome unknown, asking"
         );
-        if let Ok(status) = commit.status_within(PROBE).await {
+        if let Ok(status) = commit.status_within(patience).await {
             return settled(&commit, status).await;
         }
         if sends == MAX_SENDS {
             return Err(error.into());
         }
         sends += 1;
-        tokio::time::sleep(pauses.next().unwrap_or(PROBE)).await;
+        tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
     }
     let status = await_commit(&commit).await?;
     if sends == 1 {
@@ -207,22 +207,30 @@ async fn settled(commit: &Commit, status: CommitStatus) -> Result<CommitStatus, 
 async fn await_commit(commit: &Commit) -> Result<CommitStatus, TransactionError> {
     let deadline = commit.network.gateway.inner.deadlines.commit_status;
     let started = Instant::now();
-    let mut pauses = ExponentialBuilder::default()
-        .with_min_delay(RESEND_PAUSE)
-        .build();
+    let mut pauses = new_pauses(commit);
     loop {
         let left = deadline.saturating_sub(started.elapsed());
         let error = match commit.status_within(left).await {
             Ok(status) => return Ok(status),
             Err(error) => error,
         };
-        let pause = pauses.next().unwrap_or(PROBE);
+        let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
         let lost = error.status.code == RpcCode::Unavailable;
         if !lost || started.elapsed() + pause >= deadline {
             return Err(error.into());
         }
         tokio::time::sleep(pause).await;
     }
+}
+
+fn new_pauses(commit: &Commit) -> ExponentialBackoff {
+    let patience = commit.network.gateway.inner.deadlines.resend;
+    ExponentialBuilder::default()
+        .with_min_delay(patience / FIRST_PAUSE_DIVISOR)
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times()
+        .with_jitter()
+        .build()
 }
 
 /// A fresh nonce and the time. The system's random source failing is not survivable: without it
