@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use cid::Cid;
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
 use super::{
@@ -50,7 +50,10 @@ pub(super) async fn cat(request: Request) -> Result<Answer, RpcError> {
     }
     // Popped from the end.
     files.reverse();
-    let pieces = pieces(request.store, files);
+    let mut pieces = Box::pin(pieces(request.store, files));
+    // What fails before the first byte can still be answered with an error.
+    let first = pieces.try_next().await?;
+    let pieces = stream::iter(first.map(Ok)).chain(pieces);
     Ok(Answer::stream("text/plain", Some(length), pieces))
 }
 
@@ -124,7 +127,7 @@ fn sections(store: Arc<Store>, root: Cid) -> impl Stream<Item = Result<Bytes, Rp
         .await?;
         Ok(block.map(|(cid, bytes)| (car::block_section(&cid, &bytes), (store, walk))))
     });
-    futures::StreamExt::chain(header, blocks)
+    header.chain(blocks)
 }
 
 #[derive(Debug, Serialize)]

@@ -133,7 +133,17 @@ impl Api {
         let response = sender
             .send_request(request.body(Full::new(body)).unwrap())
             .await;
-        let reply = Reply::read(response.unwrap()).await;
+        let reply = match response {
+            Ok(response) => Reply::read(response).await,
+            // Cut before even the header was sent.
+            Err(error) if error.is_incomplete_message() => Reply {
+                status: StatusCode::BAD_GATEWAY,
+                headers: HeaderMap::new(),
+                body: Bytes::new(),
+                broken_off: true,
+            },
+            Err(error) => panic!("{command}: {error:?}"),
+        };
         drop(sender);
         driver.abort();
         reply

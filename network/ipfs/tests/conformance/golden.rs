@@ -62,7 +62,7 @@ pub async fn write(api: &Api) {
     for (length, chunkers) in LENGTHS {
         let content = content(*length);
         for chunker in *chunkers {
-            for cids in CID_OPTIONS {
+            for cids in cid_options(*length) {
                 let options = [*chunker, *cids].join("&");
                 let options = options.trim_matches('&').to_owned();
                 let (cid, size) = add(api, &options, &content).await;
@@ -83,15 +83,25 @@ pub async fn write(api: &Api) {
     fs::write(file(), text + "\n").unwrap();
 }
 
-const CID_OPTIONS: &[&str] = &[
-    "",
-    "cid-version=0",
-    "cid-version=1",
-    "raw-leaves=true",
-    "raw-leaves=false",
-    "cid-version=1&raw-leaves=true",
-    "cid-version=1&raw-leaves=false",
-];
+/// The options that decide versions and leaves; for long content only those that differ.
+fn cid_options(length: usize) -> &'static [&'static str] {
+    const DIFFERENT: &[&str] = &[
+        "",
+        "cid-version=1",
+        "raw-leaves=true",
+        "cid-version=1&raw-leaves=false",
+    ];
+    const ALL: &[&str] = &[
+        "",
+        "cid-version=1",
+        "raw-leaves=true",
+        "cid-version=1&raw-leaves=false",
+        "cid-version=0",
+        "raw-leaves=false",
+        "cid-version=1&raw-leaves=true",
+    ];
+    if length > 10_000_000 { DIFFERENT } else { ALL }
+}
 
 /// Lengths around a chunk, around the 174 links of a node, and around its square.
 const LENGTHS: &[(usize, &[&str])] = &[
@@ -111,7 +121,7 @@ const LENGTHS: &[(usize, &[&str])] = &[
         &["", "chunker=size-1048576", "chunker=size-2096896"],
     ),
     (45_613_056, &[""]),
-    (45_613_057, &["", "chunker=size-1048576"]),
+    (45_613_057, &[""]),
 ];
 
 async fn add(api: &Api, options: &str, content: &[u8]) -> (String, String) {
