@@ -215,21 +215,29 @@ impl Certificate {
         let PublicKey::Ecdsa(curve, _) = issuer.public_key() else {
             return None;
         };
-        let mut fixed = low_s::from_der(*curve, &self.0.signed.signature).ok()?;
+        let mut fixed = low_s::from_der(*curve, self.signature()).ok()?;
         low_s::normalize(*curve, &mut fixed);
         let signature = low_s::to_der(*curve, &fixed).ok()?;
-        if signature == self.0.signed.signature {
+        if signature == self.signature() {
             return None;
         }
+        self.with_signature(&signature)
+    }
+
+    /// The certificate with another signature of its issuer in place; the signature is the last
+    /// element of the outermost sequence.
+    pub(crate) fn with_signature(&self, signature: &[u8]) -> Option<Self> {
         let (_, certificate) = Sequence::from_der(self.der()).ok()?;
-        let tail = BitString::new(0, &self.0.signed.signature)
-            .to_der_vec()
-            .ok()?;
+        let tail = BitString::new(0, self.signature()).to_der_vec().ok()?;
         let kept = certificate.content.len().checked_sub(tail.len())?;
         let mut content = certificate.content[..kept].to_vec();
-        content.extend(BitString::new(0, &signature).to_der_vec().ok()?);
+        content.extend(BitString::new(0, signature).to_der_vec().ok()?);
         let der = Sequence::new(content.into()).to_der_vec().ok()?;
         Self::from_der(&der).ok()
+    }
+
+    pub(crate) fn signature(&self) -> &[u8] {
+        &self.0.signed.signature
     }
 
     pub(crate) fn public_key(&self) -> &PublicKey {
@@ -248,7 +256,8 @@ impl Certificate {
         &self.0.serial
     }
 
-    /// Whether `issuer` is named as the issuer and its key made the signature.
+    /// Whether `issuer` is named as the issuer and its key made the signature. It says nothing
+    /// about whether the issuer may issue.
     pub fn is_issued_by(&self, issuer: &Self) -> bool {
         let signed = &self.0.signed;
         self.0.raw_issuer == issuer.0.raw_subject

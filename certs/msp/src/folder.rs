@@ -186,3 +186,66 @@ fn malformed(reason: &str) -> MspError {
         reason: reason.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(yaml: &str) -> Result<Option<Vec<String>>, MspError> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("cacerts")).unwrap();
+        fs::write(folder.path().join("cacerts/ca.pem"), "the CA").unwrap();
+        let (_, node_ous) = parse_config_yaml(yaml, folder.path())?;
+        Ok(node_ous.map(|ous| {
+            [
+                ous.client_ou_identifier,
+                ous.peer_ou_identifier,
+                ous.admin_ou_identifier,
+            ]
+            .into_iter()
+            .flatten()
+            .map(|ou| {
+                let certificate = String::from_utf8(ou.certificate).unwrap();
+                format!("{}:{certificate}", ou.organizational_unit_identifier)
+            })
+            .collect()
+        }))
+    }
+
+    #[test]
+    fn units_and_their_certifiers_are_read() {
+        let yaml = "NodeOUs:\n  Enable: true\n  ClientOUIdentifier:\n    Certificate: \
+                    cacerts/ca.pem\n    OrganizationalUnitIdentifier: client\n  \
+                    PeerOUIdentifier: {OrganizationalUnitIdentifier: peer}\n  \
+                    AdminOUIdentifier:\n    Certificate: cacerts/ca.pem\n";
+        let units = check(yaml).unwrap().unwrap();
+        assert_eq!(units, ["client:the CA", "peer:"]);
+    }
+
+    #[test]
+    fn node_ous_are_off_unless_enabled() {
+        for yaml in [
+            "",
+            "NodeOUs:\n",
+            "NodeOUs:\n  Enable: false\n",
+            "Other: 1\n",
+            "# empty\n",
+        ] {
+            assert_eq!(check(yaml).unwrap(), None, "{yaml:?}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_not_taken_for_off() {
+        for yaml in [
+            "NodeOUs:\n  Enable: yes please\n",
+            "NodeOUs: [unclosed",
+            "NodeOUs:\n  Enable: true\n  ClientOUIdentifier:\n    OrganizationalUnitIdentifier: [1]\n",
+            "NodeOUs:\n  Enable: true\n  ClientOUIdentifier:\n    Certificate: no/such.pem\n    \
+             OrganizationalUnitIdentifier: client\n",
+            "OrganizationalUnitIdentifiers: 3\n",
+        ] {
+            assert!(check(yaml).is_err(), "{yaml:?}");
+        }
+    }
+}

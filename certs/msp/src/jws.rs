@@ -168,3 +168,108 @@ impl<'de> de::Deserialize<'de> for Header {
         deserializer.deserialize_map(Fields)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Ca;
+
+    fn encoded(header: &str) -> String {
+        URL_SAFE_NO_PAD.encode(header)
+    }
+
+    #[test]
+    fn a_signed_request_is_read_and_verified() {
+        let identity = Ca::root("ca").client();
+        let compact = sign(&identity, b"{\"action\":\"x\"}").unwrap();
+        let jws = Jws::parse(&compact).unwrap();
+        assert_eq!(jws.payload, b"{\"action\":\"x\"}");
+        assert_eq!(jws.header_thumbprint, identity.certificate().thumbprint());
+        assert_eq!(jws.verify(identity.certificate()), Ok(()));
+        let other = Ca::root("ca").client();
+        assert_eq!(jws.verify(other.certificate()), Err(JwsError::Thumbprint));
+    }
+
+    #[test]
+    fn any_changed_character_is_noticed() {
+        let identity = Ca::root("ca").client();
+        let compact = sign(&identity, b"payload").unwrap();
+        for at in 0..compact.len() {
+            let mut changed = compact.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            let judged = Jws::parse(&changed).and_then(|jws| jws.verify(identity.certificate()));
+            assert!(judged.is_err(), "at {at}");
+        }
+    }
+
+    #[test]
+    fn headers_outside_the_profile_are_refused() {
+        let thumbprint = URL_SAFE_NO_PAD.encode([7; 32]);
+        let check = |header: &str, expected: Result<(), JwsError>| {
+            let header = header.replace("THUMB", &thumbprint);
+            let compact = format!("{}.e30.c2ln", encoded(&header));
+            assert_eq!(Jws::parse(&compact).map(drop), expected, "{header}");
+        };
+        let field = |name: &str| {
+            Err(JwsError::Field {
+                name: name.to_owned(),
+            })
+        };
+        check(r#"{"alg":"ES256","x5t#S256":"THUMB"}"#, Ok(()));
+        check(
+            r#"{"alg":"ES256","kid":"1","cty":"json","x5t#S256":"THUMB"}"#,
+            Ok(()),
+        );
+        for algorithm in ["none", "None", "HS256", "ES384", "es256", "RS256", ""] {
+            let header = format!(r#"{{"alg":"{algorithm}","x5t#S256":"THUMB"}}"#);
+            check(&header, Err(JwsError::Algorithm));
+        }
+        check(r#"{"x5t#S256":"THUMB"}"#, Err(JwsError::Algorithm));
+        check(
+            r#"{"alg":["ES256"],"x5t#S256":"THUMB"}"#,
+            Err(JwsError::Algorithm),
+        );
+        check(
+            r#"{"alg":"ES256","x5t#S256":"THUMB","crit":["exp"]}"#,
+            field("crit"),
+        );
+        check(
+            r#"{"alg":"ES256","x5t#S256":"THUMB","jwk":{}}"#,
+            field("jwk"),
+        );
+        check(
+            r#"{"alg":"ES256","x5t#S256":"THUMB","b64":false}"#,
+            field("b64"),
+        );
+        check(r#"{"alg":"ES256"}"#, Err(JwsError::Thumbprint));
+        check(
+            r#"{"alg":"ES256","x5t#S256":"AAAA"}"#,
+            Err(JwsError::Thumbprint),
+        );
+        let repeated = r#"{"alg":"none","alg":"ES256","x5t#S256":"THUMB"}"#;
+        check(repeated, Err(JwsError::Malformed));
+        check("[]", Err(JwsError::Malformed));
+        check("", Err(JwsError::Malformed));
+    }
+
+    #[test]
+    fn malformed_compact_forms_are_refused() {
+        let header = encoded(r#"{"alg":"ES256","x5t#S256":"AAAA"}"#);
+        for compact in [
+            "",
+            ".",
+            "..",
+            "a.b",
+            "a.b.c.d",
+            &format!("{header}=.e30.c2ln"),
+        ] {
+            assert!(Jws::parse(compact).is_err(), "{compact}");
+        }
+        let long = "a".repeat(MAX_JWS_BYTES + 1);
+        assert_eq!(
+            Jws::parse(&long),
+            Err(JwsError::TooLong { bytes: long.len() })
+        );
+    }
+}

@@ -39,3 +39,5 @@ mod public_key;
 mod signing;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;

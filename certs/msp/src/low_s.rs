@@ -46,16 +46,21 @@ impl Curve {
 /// Whether s, in fixed length, is at most half the order.
 pub(crate) fn is_low(curve: Curve, s: &[u8]) -> bool {
     // s <= n / 2 exactly when s <= n - s, since n is odd.
-    s <= subtract(curve.order(), s).as_slice()
+    s <= mirrored(curve, s).as_slice()
 }
 
 /// Replaces s by n - s if it is high; `fixed` is r followed by s.
 pub(crate) fn normalize(curve: Curve, fixed: &mut [u8]) {
     let (_, s) = fixed.split_at_mut(curve.scalar_bytes());
     if !is_low(curve, s) {
-        let low = subtract(curve.order(), s);
+        let low = mirrored(curve, s);
         s.copy_from_slice(&low);
     }
+}
+
+/// n - s.
+pub(crate) fn mirrored(curve: Curve, s: &[u8]) -> Vec<u8> {
+    subtract(curve.order(), s)
 }
 
 /// DER of r followed by s in fixed length.

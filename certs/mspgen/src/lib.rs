@@ -21,3 +21,5 @@ mod organization;
 mod profile;
 mod renewal;
 mod revocation;
+#[cfg(test)]
+mod tests;

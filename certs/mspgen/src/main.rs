@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fabric_msp::{Certificate, NodeOu};
+use fabric_msp::{Certificate, MspId, NodeOu};
 use fabric_mspgen::{Organization, SanName, UserProfile, Validity, cryptogen};
 
 /// Issues Fabric certificates and writes the MSP folder layout.
@@ -109,11 +109,17 @@ struct Org {
     /// Folder of the organization, such as D/peerOrganizations/org1.example.com.
     #[arg(long = "org", id = "org", value_name = "FOLDER")]
     folder: PathBuf,
+    /// Its MSP ID, for a folder that Fabric's cryptogen wrote.
+    #[arg(long)]
+    msp_id: Option<MspId>,
 }
 
 impl Org {
     fn open(&self) -> anyhow::Result<Organization> {
-        Ok(Organization::open(&self.folder)?)
+        Ok(match &self.msp_id {
+            Some(msp_id) => Organization::open_as(&self.folder, msp_id.clone())?,
+            None => Organization::open(&self.folder)?,
+        })
     }
 }
 
