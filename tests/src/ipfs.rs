@@ -41,7 +41,7 @@ impl Ipfs {
     }
 
     async fn start_devnode(dir: &Path) -> Result<Self> {
-        let [port] = ports::free()?;
+        let [port] = ports::kept(dir, "ipfs-devnode")?;
         let spec = Spec::new("ipfs-devnode", &binaries::ours("ipfs-devnode")?, dir)
             .option("--dir", dir.join("ipfs"))
             .option("--listen", format!("127.0.0.1:{port}"));
@@ -59,7 +59,7 @@ impl Ipfs {
         };
         let repo = dir.join("kubo");
         let command = |name: &str| Spec::new(name, &ipfs, dir).env("IPFS_PATH", &repo);
-        let [port] = ports::free()?;
+        let [port] = ports::kept(dir, "kubo")?;
         if !repo.join("config").is_file() {
             run(command("ipfs-init").arg("init").arg("--empty-repo")).await?;
             for (key, value) in [
@@ -74,8 +74,6 @@ impl Ipfs {
                 run(set.arg(key).arg(value.to_string())).await?;
             }
         }
-        let address = run(command("ipfs-config").arg("config").arg("Addresses.API")).await?;
-        let port = address.trim().rsplit('/').next().context("Kubo has no API port")?;
         let api = format!("http://127.0.0.1:{port}");
         let process = Process::start(command("kubo").arg("daemon").arg("--offline"))?;
         let mut ipfs = Self { process, api };

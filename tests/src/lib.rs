@@ -8,6 +8,7 @@
 pub mod binaries;
 pub mod consortium;
 pub mod ipfs;
+pub mod ledger;
 pub mod network;
 pub mod ports;
 pub mod process;

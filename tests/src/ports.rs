@@ -1,6 +1,10 @@
 //! Free TCP ports for programs that must be told theirs before they start.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 
@@ -20,5 +24,23 @@ pub fn free<const N: usize>() -> Result<[u16; N]> {
         *port = listener.local_addr()?.port();
         held.push(listener);
     }
+    Ok(ports)
+}
+
+/// Returns the ports that `dir` keeps under `name`, choosing free ones the first time, so that a
+/// system taken up again is found where it was.
+///
+/// # Errors
+/// When the folder cannot be written, or holds something else under that name.
+pub fn kept<const N: usize>(dir: &Path, name: &str) -> Result<[u16; N]> {
+    let file = dir.join("ports").join(format!("{name}.json"));
+    if let Ok(bytes) = fs::read(&file) {
+        let ports: Vec<u16> = serde_json::from_slice(&bytes)?;
+        return <[u16; N]>::try_from(ports)
+            .map_err(|ports| anyhow::anyhow!("{} holds {} ports", file.display(), ports.len()));
+    }
+    let ports = free::<N>()?;
+    fs::create_dir_all(dir.join("ports"))?;
+    fs::write(&file, serde_json::to_vec(&ports[..])?)?;
     Ok(ports)
 }

@@ -45,6 +45,22 @@ impl Platform {
         }
         binaries::missing(&names)
     }
+
+    /// Checks that all programs are there.
+    ///
+    /// # Errors
+    /// Names those that are missing.
+    pub fn check(self) -> Result<()> {
+        let missing = self.missing();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        anyhow::bail!(
+            "{} not found on PATH or in {}",
+            missing.join(", "),
+            binaries::FABRIC_BIN_VAR
+        )
+    }
 }
 
 /// Where the oracle serves, as it said when it was ready.
@@ -112,6 +128,18 @@ impl System {
         self.network.stop().await
     }
 
+    /// Where devices publish, `host:port`.
+    #[must_use]
+    pub fn mqtt_address(&self) -> &str {
+        &self.addresses.mqtt
+    }
+
+    /// Where people query, `host:port`.
+    #[must_use]
+    pub fn rest_address(&self) -> &str {
+        &self.addresses.rest
+    }
+
     /// Names and processes of all parts.
     pub fn processes(&mut self) -> Vec<&mut Process> {
         let mut all = vec![&mut self.oracle, &mut self.chaincode, &mut self.ipfs.process];
@@ -125,7 +153,7 @@ async fn deployed(network: &Network, dir: &Path) -> Result<Remembered> {
     if let Ok(bytes) = std::fs::read(&file) {
         return serde_json::from_slice(&bytes).with_context(|| file.display().to_string());
     }
-    let [port] = ports::free()?;
+    let [port] = ports::kept(dir, "contracts")?;
     let chaincode_address = format!("127.0.0.1:{port}");
     let collections = binaries::workspace_root().join("chaincode/contracts/collections.json");
     let package_id = network

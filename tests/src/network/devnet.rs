@@ -24,7 +24,7 @@ pub struct Devnet {
 impl Devnet {
     pub(super) async fn start(dir: &Path) -> Result<Self> {
         let network = dir.join("network");
-        let [orderer, org1, org2] = ports::free()?;
+        let [orderer, org1, org2] = ports::kept(dir, "fabric-devnet")?;
         let spec = Spec::new("fabric-devnet", &binaries::ours("fabric-devnet")?, dir)
             .arg("up")
             .option("--dir", &network)

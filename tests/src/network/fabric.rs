@@ -5,12 +5,11 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use fabric_mspgen::cryptogen;
-use serde::{Deserialize, Serialize};
 
 use super::{Deployment, Endpoint, NetworkInfo, OrganizationInfo};
 use crate::{
@@ -20,17 +19,34 @@ use crate::{
 
 const CHANNEL: &str = "mychannel";
 const HOST: &str = "127.0.0.1";
+/// Its presence in a network's folder says that all nodes have joined the channel.
+const JOINED_FILE: &str = "joined";
 const ORDERER_NAME: &str = "orderer.example.com";
+/// How long a new orderer may take to elect its leader.
+const ELECTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long peers may take to find each other; private data is endorsed only after that.
 const GOSSIP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Ports of a network, kept in its folder so that a restart uses the same ones.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+/// Ports of a network.
+#[derive(Debug, Clone, Copy)]
 struct Ports {
     orderer: u16,
     orderer_admin: u16,
     peers: [u16; 2],
     peer_chaincode: [u16; 2],
+}
+
+impl Ports {
+    fn kept(dir: &Path) -> Result<Self> {
+        let [orderer, orderer_admin, org1, org2, chaincode1, chaincode2] =
+            ports::kept(dir, "fabric")?;
+        Ok(Self {
+            orderer,
+            orderer_admin,
+            peers: [org1, org2],
+            peer_chaincode: [chaincode1, chaincode2],
+        })
+    }
 }
 
 /// Running processes of Hyperledger Fabric.
@@ -55,8 +71,11 @@ impl RealFabric {
             );
         }
         let dir = dir.join("network");
-        let is_new = !dir.join("ports.json").is_file();
-        let ports = if is_new { prepare(&dir)? } else { read_ports(&dir)? };
+        let ports = Ports::kept(&dir)?;
+        let is_new = !dir.join(JOINED_FILE).is_file();
+        if is_new {
+            prepare(&dir, ports)?;
+        }
         let mut fabric = Self { info: info(&dir, ports), processes: Vec::new(), dir, ports };
         fabric.start_orderer().await?;
         for number in [1, 2] {
@@ -64,6 +83,7 @@ impl RealFabric {
         }
         if is_new {
             fabric.create_channel().await?;
+            fs::write(fabric.dir.join(JOINED_FILE), CHANNEL)?;
         }
         Ok(fabric)
     }
@@ -180,7 +200,8 @@ impl RealFabric {
             run(install.arg(&file)).await?;
             let approve = self.lifecycle(organization, "approveformyorg")?;
             let approve = self.definition(approve, deployment);
-            run(self.to_orderer(approve).option("--package-id", &package.id)).await?;
+            let approve = self.to_orderer(approve).option("--package-id", &package.id);
+            run_once_there_is_a_leader(approve).await?;
         }
         let commit = self.lifecycle(&self.info.organizations[0], "commit")?;
         let mut commit = self.to_orderer(self.definition(commit, deployment));
@@ -216,7 +237,7 @@ impl RealFabric {
     async fn until_peers_meet(&self) -> Result<()> {
         const PAUSE: Duration = Duration::from_millis(100);
         const VIEW_OF_BOTH: &str = "Membership view has changed";
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         loop {
             let met = self.processes[1..].iter().all(|peer| {
                 fs::read_to_string(peer.log()).is_ok_and(|log| log.contains(VIEW_OF_BOTH))
@@ -259,15 +280,25 @@ impl RealFabric {
     }
 }
 
-/// Lays a new network's folder: certificates, settings, builder, ports.
-fn prepare(dir: &Path) -> Result<Ports> {
-    let [orderer, orderer_admin, org1, org2, chaincode1, chaincode2] = ports::free()?;
-    let ports = Ports {
-        orderer,
-        orderer_admin,
-        peers: [org1, org2],
-        peer_chaincode: [chaincode1, chaincode2],
-    };
+/// Runs a command that needs the orderer again until a new orderer has elected its Raft leader.
+async fn run_once_there_is_a_leader(spec: Spec) -> Result<String> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let started = Instant::now();
+    loop {
+        match run(spec.clone()).await {
+            Err(error)
+                if started.elapsed() < ELECTION_TIMEOUT
+                    && error.to_string().contains("SERVICE_UNAVAILABLE") =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Lays a new network's folder: certificates and settings.
+fn prepare(dir: &Path, ports: Ports) -> Result<()> {
     cryptogen(&dir.join("crypto"), 2)?;
     let source = binaries::workspace_root().join("network/fabric");
     let config = dir.join("config");
@@ -276,9 +307,9 @@ fn prepare(dir: &Path) -> Result<Ports> {
     let values = [
         ("orderer_host", HOST.to_owned()),
         ("peer_host", HOST.to_owned()),
-        ("orderer_port", orderer.to_string()),
-        ("org1_port", org1.to_string()),
-        ("org2_port", org2.to_string()),
+        ("orderer_port", ports.orderer.to_string()),
+        ("org1_port", ports.peers[0].to_string()),
+        ("org2_port", ports.peers[1].to_string()),
         ("builder_dir", builder.display().to_string()),
     ];
     for name in ["configtx.yaml", "core.yaml", "orderer.yaml"] {
@@ -288,13 +319,7 @@ fn prepare(dir: &Path) -> Result<Ports> {
         }
         fs::write(config.join(name), text)?;
     }
-    // Written last: its presence says that the folder is complete.
-    fs::write(dir.join("ports.json"), serde_json::to_vec(&ports)?)?;
-    Ok(ports)
-}
-
-fn read_ports(dir: &Path) -> Result<Ports> {
-    Ok(serde_json::from_slice(&fs::read(dir.join("ports.json"))?)?)
+    Ok(())
 }
 
 fn info(dir: &Path, ports: Ports) -> NetworkInfo {

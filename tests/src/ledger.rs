@@ -1,0 +1,111 @@
+//! The channel seen by an organisation's administrator, straight through Fabric's Gateway.
+
+use anyhow::{Context as _, Result};
+use contract_interface::{ParticipantId, ParticipantRegistration, Role, Status, names};
+use fabric_gateway::{Call, Endpoint, Gateway, GatewayConfig, Network, RetryPolicy};
+use fabric_msp::SigningIdentity;
+use fabric_protos::{common::Block, protos::ProcessedTransaction};
+use prost::Message as _;
+use salus::signing;
+
+use crate::{
+    consortium::Person,
+    system::{CHAINCODE, System},
+};
+
+/// The validation code of a transaction that took effect.
+const VALID: i32 = 0;
+
+/// An administrator's view of the channel.
+#[derive(Debug)]
+pub struct Ledger {
+    network: Network,
+    channel: String,
+    ids: std::path::PathBuf,
+}
+
+/// A transaction on the ledger.
+#[derive(Debug)]
+pub struct Transaction {
+    /// Whether it took effect.
+    pub is_valid: bool,
+    /// The block that holds it.
+    pub block_number: u64,
+    /// The envelope as it is in the block.
+    pub envelope: Vec<u8>,
+}
+
+impl Ledger {
+    /// Connects to an organisation's peer as its administrator; 0 is the oracle's organisation.
+    ///
+    /// # Errors
+    /// When the identity or the peer's CA cannot be read.
+    pub fn connect(system: &System, organization: usize) -> Result<Self> {
+        let info = system.network.info();
+        let organization = &info.organizations[organization];
+        let identity =
+            SigningIdentity::from_msp_dir(organization.msp_id.parse()?, &organization.admin_msp_dir)?;
+        let endpoint = Endpoint::new(&organization.peer.address)
+            .server_name(&organization.peer.server_name);
+        let roots = std::fs::read(&organization.peer.tls_ca_file)?;
+        let gateway = Gateway::connect(GatewayConfig::new([endpoint], roots), identity)?;
+        Ok(Self {
+            network: gateway.network(&info.channel),
+            channel: info.channel.clone(),
+            ids: system.dir.join("consortium/ids"),
+        })
+    }
+
+    /// Registers a provider of the administrator's organisation, as the `peer` command would.
+    ///
+    /// # Errors
+    /// When the contract refuses.
+    pub async fn register_provider(&self, provider: &Person) -> Result<ParticipantId> {
+        let remembered = self.ids.join(&provider.name);
+        let participant_id = match std::fs::read_to_string(&remembered) {
+            Ok(id) => id.parse()?,
+            Err(_) => ParticipantId::from_bytes(signing::random()?),
+        };
+        let registration = ParticipantRegistration {
+            participant_id,
+            role: Role::Provider,
+            certificate: std::fs::read_to_string(provider.certificate_file()?)?,
+            encryption_key: Some(serde_json::from_slice(&std::fs::read(
+                provider.public_key_file(),
+            )?)?),
+            status: Status::Active,
+        };
+        let registration = serde_json::to_vec(&registration)?;
+        let salt: [u8; 32] = signing::random()?;
+        let call = || {
+            Call::new(names::transactions::REGISTER_PARTICIPANT)
+                .transient(names::transient::PARTICIPANT, registration.clone())
+                .transient(names::transient::SALT, salt)
+        };
+        self.network
+            .contract(CHAINCODE)
+            .submit_with_retry(call, RetryPolicy::default())
+            .await?;
+        std::fs::create_dir_all(&self.ids)?;
+        std::fs::write(&remembered, participant_id.to_string())?;
+        Ok(participant_id)
+    }
+
+    /// Finds a transaction and whether it took effect.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn transaction(&self, id: &str) -> Result<Transaction> {
+        let qscc = self.network.contract("qscc");
+        let ask = |function: &'static str| {
+            qscc.evaluate(Call::new(function).argument(self.channel.as_str()).argument(id))
+        };
+        let processed = ProcessedTransaction::decode(&*ask("GetTransactionByID").await?)?;
+        let block = Block::decode(&*ask("GetBlockByTxID").await?)?;
+        Ok(Transaction {
+            is_valid: processed.validation_code == VALID,
+            block_number: block.header.context("a block without header")?.number,
+            envelope: processed.transaction_envelope.unwrap_or_default().encode_to_vec(),
+        })
+    }
+}
