@@ -111,6 +111,11 @@ impl DeviceDirectory {
     pub fn forget_device(&self, id: &DeviceId) {
         self.devices.lock().remove(id);
     }
+
+    /// Forgets a patient's key, so that a change just registered is seen at once.
+    pub fn forget_patient(&self, patient: &Pseudonym) {
+        self.keys.lock().remove(patient);
+    }
 }
 
 /// Answers with their age. The lock is held for a look-up, never across an await.

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use super::decode::{self, DecodeError, Hints};
 use super::directory::{DeviceDirectory, LookupError};
 use super::topic::TopicError;
-use crate::journal::{Accepted, Entry, Journal, JournalError, Pending, Reading, Refused};
+use crate::journal::{Accepted, Entry, Journal, JournalError, Reading, Refused, fingerprint};
+use crate::pipeline::Arrival;
 
 /// How long a PUBACK is delayed for room in the journal before it is refused.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -109,7 +110,7 @@ pub struct Intake {
     journal: Journal,
     devices: Arc<DeviceDirectory>,
     /// To the pipeline's gathering. Bounded; the journal has the reading already, so waiting here loses nothing.
-    readings_tx: mpsc::Sender<Pending>,
+    readings_tx: mpsc::Sender<Arrival>,
 }
 
 impl Intake {
@@ -118,7 +119,7 @@ impl Intake {
     pub fn new(
         journal: Journal,
         devices: Arc<DeviceDirectory>,
-        readings_tx: mpsc::Sender<Pending>,
+        readings_tx: mpsc::Sender<Arrival>,
     ) -> Self {
         Self {
             journal,
@@ -193,13 +194,21 @@ impl Intake {
     ///
     /// [`IntakeError`]; nothing was kept then.
     pub async fn keep(&self, reading: Reading) -> Result<Taken, IntakeError> {
+        let again = Arrival::Again {
+            device: reading.device.clone(),
+            sequence: reading.sequence,
+            fingerprint: fingerprint(&reading.payload),
+        };
         match self.journal.receive_patiently(reading, PATIENCE).await? {
             Accepted::New(pending) => {
                 // A closed pipeline finds the reading in the journal at the next start.
-                drop(self.readings_tx.send(pending).await);
+                drop(self.readings_tx.send(Arrival::New(pending)).await);
                 Ok(Taken::Kept)
             }
-            Accepted::Duplicate => Ok(Taken::Duplicate),
+            Accepted::Duplicate => {
+                drop(self.readings_tx.send(again).await);
+                Ok(Taken::Duplicate)
+            }
             Accepted::SequenceReused => Err(IntakeError::SequenceReused),
             Accepted::SequenceTooOld => Err(IntakeError::SequenceTooOld),
         }

@@ -75,15 +75,15 @@ pub struct Reading {
     pub payload: ByteVec,
 }
 
-/// Truncated SHA-256 of a payload, by which a message without sequence number is recognised.
-pub type Fingerprint = [u8; 16];
+/// SHA-256 of a payload, by which a message without sequence number is recognised.
+pub type Fingerprint = [u8; 32];
 
 /// The fingerprint of a payload.
 #[must_use]
 pub fn fingerprint(payload: &[u8]) -> Fingerprint {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, payload);
-    let mut fingerprint = [0_u8; 16];
-    fingerprint.copy_from_slice(&digest.as_ref()[..16]);
+    let mut fingerprint = [0_u8; 32];
+    fingerprint.copy_from_slice(digest.as_ref());
     fingerprint
 }
 
@@ -162,6 +162,9 @@ pub enum Entry {
     /// A message was refused where the protocol has no way to say so.
     #[n(5)]
     Refused(#[n(0)] Refused),
+    /// Records were given up before they were pinned; their readings are in no record again.
+    #[n(6)]
+    Discarded(#[n(0)] Vec<RecordKey>),
 }
 
 /// A dead letter: who, when and why, never what.
@@ -240,6 +243,7 @@ mod tests {
                 },
             },
             Entry::Done(vec![record, record]),
+            Entry::Discarded(vec![record]),
             Entry::Refused(Refused {
                 device: "d".into(),
                 refused_ms: 1,

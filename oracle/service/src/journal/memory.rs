@@ -165,15 +165,15 @@ pub(super) struct DeviceImage {
     #[n(2)]
     intervals: Vec<(u64, u64)>,
     #[n(3)]
-    recent: Vec<(Option<u64>, minicbor::bytes::ByteArray<16>)>,
+    recent: Vec<(Option<u64>, minicbor::bytes::ByteArray<32>)>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const A: Fingerprint = [1; 16];
-    const B: Fingerprint = [2; 16];
+    const A: Fingerprint = [1; 32];
+    const B: Fingerprint = [2; 32];
 
     #[test]
     fn sequence_numbers_are_told_apart() {

@@ -25,6 +25,7 @@ mod state;
 mod tests;
 mod writer;
 
+use std::collections::HashSet;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +39,7 @@ pub use entry::{
     Commitment, Entry, EntryId, Fingerprint, Reading, RecordKey, Refused, SealedRecord, fingerprint,
 };
 pub use error::{Damage, JournalError, KeyError};
-pub use state::{Counts, Pending, Stage, UnfinishedRecord};
+pub use state::{Counts, Pending, Stage, StageKind, UnfinishedRecord};
 pub use writer::Accepted;
 
 use cipher::JournalKey;
@@ -55,6 +56,7 @@ pub struct Journal {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
     thread: Arc<Thread>,
+    max_bytes: u64,
 }
 
 /// Ends with the journal: joins the writer and gives the lock back.
@@ -126,6 +128,7 @@ impl Journal {
             .spawn(move || writer.run(receiver))
             .map_err(JournalError::file("start the writer of", dir))?;
         Ok(Self {
+            max_bytes: config.max_bytes,
             shared,
             commands,
             thread: Arc::new(Thread {
@@ -225,6 +228,17 @@ impl Journal {
         self.shared.state().unfinished()
     }
 
+    /// Records at one stage, those with the oldest readings first, at most `limit`, without those in `except`.
+    #[must_use]
+    pub fn at_stage(
+        &self,
+        stage: StageKind,
+        limit: usize,
+        except: &HashSet<RecordKey>,
+    ) -> Vec<UnfinishedRecord> {
+        self.shared.state().at_stage(stage, limit, except)
+    }
+
     /// A record that is not done.
     #[must_use]
     pub fn record(&self, record: RecordKey) -> Option<UnfinishedRecord> {
@@ -262,6 +276,18 @@ impl Journal {
         self.shared.state().highest_sequence(device)
     }
 
+    /// Whether readings are taken: it has not failed and is not full.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        !*self.shared.failed.borrow() && self.shared.bytes() < self.max_bytes
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &std::path::Path {
+        &self.shared.dir
+    }
+
     /// Returns when the journal has failed; the process MUST then end with an error.
     pub async fn failure(&self) {
         let mut failed = self.shared.failed.subscribe();
@@ -275,6 +301,7 @@ impl Journal {
             shared,
             commands,
             thread,
+            ..
         } = self;
         drop(commands);
         drop(shared);

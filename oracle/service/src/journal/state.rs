@@ -1,7 +1,7 @@
 //! What the journal holds, in memory: readings and records that are not done, and what is remembered of devices.
 //! Pure: the same function applies a frame on replay and after it was written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::entry::{Commitment, Entry, EntryId, Fingerprint, RecordKey, SealedRecord, fingerprint};
 use super::memory::{DeviceImage, DeviceMemory, Novelty};
@@ -26,6 +26,29 @@ pub enum Stage {
     Pinned,
     /// It is on the ledger.
     Committed(Commitment),
+}
+
+/// A stage, without what is known at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StageKind {
+    /// See [`Stage::Sealed`].
+    Sealed,
+    /// See [`Stage::Pinned`].
+    Pinned,
+    /// See [`Stage::Committed`].
+    Committed,
+}
+
+impl Stage {
+    /// Which stage this is.
+    #[must_use]
+    pub fn kind(&self) -> StageKind {
+        match self {
+            Self::Sealed => StageKind::Sealed,
+            Self::Pinned => StageKind::Pinned,
+            Self::Committed(_) => StageKind::Committed,
+        }
+    }
 }
 
 /// A reading that is not yet done, without its payload.
@@ -170,6 +193,11 @@ impl State {
                     self.finish(record);
                 }
             }
+            Entry::Discarded(records) => {
+                for record in records {
+                    self.discard(record);
+                }
+            }
             Entry::Refused(_) => {}
         }
     }
@@ -210,6 +238,18 @@ impl State {
             self.record_of.remove(&entry);
             if let Some(held) = self.entries.remove(&entry) {
                 self.release(held.location);
+            }
+        }
+    }
+
+    fn discard(&mut self, record: RecordKey) {
+        let Some(held) = self.records.remove(&record) else {
+            return;
+        };
+        self.release(held.location);
+        for entry in held.value.sealed.entries {
+            if self.record_of.get(&entry) == Some(&record) {
+                self.record_of.remove(&entry);
             }
         }
     }
@@ -282,6 +322,23 @@ impl State {
             .values()
             .map(|held| held.value.clone())
             .collect()
+    }
+
+    pub(super) fn at_stage(
+        &self,
+        stage: StageKind,
+        limit: usize,
+        except: &HashSet<RecordKey>,
+    ) -> Vec<UnfinishedRecord> {
+        let mut found: Vec<_> = self
+            .records
+            .values()
+            .map(|held| &held.value)
+            .filter(|record| record.stage.kind() == stage)
+            .filter(|record| !except.contains(&record.sealed.record))
+            .collect();
+        found.sort_by_key(|record| record.sealed.entries.first().copied());
+        found.into_iter().take(limit).cloned().collect()
     }
 
     pub(super) fn counts(&self) -> Counts {

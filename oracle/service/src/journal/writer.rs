@@ -270,7 +270,7 @@ impl Writer {
         let finished = batch
             .frames
             .iter()
-            .any(|(entry, _)| matches!(entry, Entry::Done(_)));
+            .any(|(entry, _)| matches!(entry, Entry::Done(_) | Entry::Discarded(_)));
         {
             let mut state = self.shared.state();
             for (entry, location) in batch.frames {

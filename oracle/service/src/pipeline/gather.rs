@@ -1,0 +1,229 @@
+//! Which readings become a record together. Pure.
+//!
+//! Readings of one device, patient and type are gathered until they are many, large or old enough. A message that is
+//! large, or bytes of another kind, is a group of its own at once.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::journal::{EntryId, Pending};
+
+/// When a group is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rules {
+    /// At this many readings.
+    pub(super) readings: usize,
+    /// At this many payload bytes.
+    pub(super) bytes: u64,
+    /// When its first reading was gathered this long ago.
+    pub(super) age: Duration,
+}
+
+/// Readings that become one record, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) device: String,
+    pub(super) patient: String,
+    pub(super) code: String,
+    pub(super) entries: Vec<EntryId>,
+    /// Content type, when the one message in it is the record's whole content.
+    pub(super) alone: Option<String>,
+    pub(super) period: (i64, i64),
+    bytes: u64,
+    since: Instant,
+}
+
+type Key = (String, String, String);
+
+/// Gathers readings into groups.
+#[derive(Debug)]
+pub(super) struct Gatherer {
+    rules: Rules,
+    open: HashMap<Key, Group>,
+    closed: Vec<Group>,
+}
+
+impl Gatherer {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            open: HashMap::new(),
+            closed: Vec::new(),
+        }
+    }
+
+    /// Takes in a reading.
+    pub(super) fn push(&mut self, reading: Pending, now: Instant) {
+        if reading.alone || reading.payload_bytes >= self.rules.bytes {
+            let content_type = reading.content_type.clone();
+            let mut group = group(&reading, now);
+            group.alone = Some(content_type);
+            self.closed.push(group);
+            return;
+        }
+        let key = (
+            reading.device.clone(),
+            reading.patient.clone(),
+            reading.code.clone(),
+        );
+        if let Some(open) = self.open.get_mut(&key) {
+            if open.bytes + reading.payload_bytes <= self.rules.bytes {
+                open.entries.push(reading.id);
+                open.bytes += reading.payload_bytes;
+                open.period.0 = open.period.0.min(reading.period.0);
+                open.period.1 = open.period.1.max(reading.period.1);
+            } else {
+                let full = std::mem::replace(open, group(&reading, now));
+                self.closed.push(full);
+            }
+        } else {
+            self.open.insert(key.clone(), group(&reading, now));
+        }
+        let full = self
+            .open
+            .get(&key)
+            .is_some_and(|open| open.entries.len() >= self.rules.readings);
+        if full {
+            self.closed.extend(self.open.remove(&key));
+        }
+    }
+
+    /// Closed groups, and those that are old enough now; at most `limit`.
+    pub(super) fn take_ready(&mut self, now: Instant, limit: usize) -> Vec<Group> {
+        let age = self.rules.age;
+        let old: Vec<Key> = self
+            .open
+            .iter()
+            .filter(|(_, group)| now.saturating_duration_since(group.since) >= age)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in old {
+            self.closed.extend(self.open.remove(&key));
+        }
+        self.closed
+            .sort_by_key(|group| group.entries.first().copied());
+        let later = self.closed.split_off(limit.min(self.closed.len()));
+        std::mem::replace(&mut self.closed, later)
+    }
+
+    /// Gives a group back that could not be sealed now.
+    pub(super) fn give_back(&mut self, group: Group) {
+        self.closed.push(group);
+    }
+
+    /// Closes every group, whatever its age.
+    pub(super) fn close_all(&mut self) {
+        self.closed
+            .extend(self.open.drain().map(|(_, group)| group));
+    }
+
+    /// When the next group will be old enough.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let since = self.open.values().map(|group| group.since).min()?;
+        Some(since + self.rules.age)
+    }
+
+    /// Whether a group is closed and waits.
+    pub(super) fn has_closed(&self) -> bool {
+        !self.closed.is_empty()
+    }
+}
+
+fn group(reading: &Pending, now: Instant) -> Group {
+    Group {
+        device: reading.device.clone(),
+        patient: reading.patient.clone(),
+        code: reading.code.clone(),
+        entries: vec![reading.id],
+        alone: None,
+        period: reading.period,
+        bytes: reading.payload_bytes,
+        since: now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        readings: 3,
+        bytes: 100,
+        age: Duration::from_secs(2),
+    };
+
+    fn reading(id: u64, device: &str, code: &str, bytes: u64) -> Pending {
+        Pending {
+            id: EntryId(id),
+            device: device.to_owned(),
+            sequence: Some(id),
+            fingerprint: [0; 32],
+            patient: "p".to_owned(),
+            code: code.to_owned(),
+            content_type: "application/json".to_owned(),
+            received_ms: 0,
+            period: (i64::try_from(id).unwrap(), i64::try_from(id).unwrap() + 10),
+            payload_bytes: bytes,
+            alone: false,
+        }
+    }
+
+    fn ids(groups: &[Group]) -> Vec<Vec<u64>> {
+        let of = |group: &Group| group.entries.iter().map(|id| id.0).collect();
+        groups.iter().map(of).collect()
+    }
+
+    #[test]
+    fn groups_close_by_count() {
+        let now = Instant::now();
+        let mut gatherer = Gatherer::new(RULES);
+        for id in 0..7 {
+            gatherer.push(reading(id, "d", "c", 1), now);
+        }
+        let groups = gatherer.take_ready(now, 9);
+        assert_eq!(ids(&groups), [vec![0, 1, 2], vec![3, 4, 5]]);
+        assert_eq!(groups[0].period, (0, 12));
+        assert_eq!(gatherer.next_due(), Some(now + RULES.age));
+    }
+
+    #[test]
+    fn groups_close_by_bytes_and_never_exceed_them() {
+        let now = Instant::now();
+        let mut gatherer = Gatherer::new(RULES);
+        for (id, bytes) in [(0, 60), (1, 60), (2, 40), (3, 1)] {
+            gatherer.push(reading(id, "d", "c", bytes), now);
+        }
+        assert_eq!(ids(&gatherer.take_ready(now, 9)), [vec![0], vec![1, 2]]);
+    }
+
+    #[test]
+    fn groups_close_by_age() {
+        let now = Instant::now();
+        let mut gatherer = Gatherer::new(RULES);
+        gatherer.push(reading(0, "d", "c", 1), now);
+        gatherer.push(reading(1, "d", "c", 1), now + RULES.age / 2);
+        assert!(gatherer.take_ready(now + RULES.age / 2, 9).is_empty());
+        assert_eq!(ids(&gatherer.take_ready(now + RULES.age, 9)), [vec![0, 1]]);
+        assert_eq!(gatherer.next_due(), None);
+    }
+
+    #[test]
+    fn devices_and_types_stay_apart_and_large_messages_alone() {
+        let now = Instant::now();
+        let mut gatherer = Gatherer::new(RULES);
+        gatherer.push(reading(0, "d", "a", 1), now);
+        gatherer.push(reading(1, "d", "b", 1), now);
+        gatherer.push(reading(2, "e", "a", 1), now);
+        gatherer.push(reading(3, "d", "a", 100), now);
+        let mut opaque = reading(4, "d", "a", 1);
+        opaque.alone = true;
+        gatherer.push(opaque, now);
+        let alone = gatherer.take_ready(now, 9);
+        assert_eq!(ids(&alone), [vec![3], vec![4]]);
+        assert_eq!(alone[0].alone.as_deref(), Some("application/json"));
+        gatherer.close_all();
+        assert_eq!(ids(&gatherer.take_ready(now, 2)), [vec![0], vec![1]]);
+        assert!(gatherer.has_closed());
+        assert_eq!(ids(&gatherer.take_ready(now, 2)), [vec![2]]);
+    }
+}

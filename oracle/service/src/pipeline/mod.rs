@@ -1,0 +1,245 @@
+//! From a durable reading to a record on the ledger and a receipt.
+//!
+//! Four tasks, one per step: seal, pin, register, tell. Each takes its work from the journal, where every record's
+//! stage is, does it, and appends the next stage. A step MUST be safe to run twice, because a crash may come between
+//! the doing and the appending: sealing anew makes another record of readings that no record has yet; the same
+//! object pinned twice is one object; the same record registered twice is a no-op of the contract; a receipt may
+//! come twice. So stopping is the same as crashing, and starting the same as going on.
+
+mod gather;
+mod receipts;
+mod seal;
+mod sealing;
+mod spool;
+mod status;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use sealed_object::PublicKey;
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use self::spool::SpoolError;
+pub use self::status::Status;
+
+use crate::config::PipelineConfig;
+use crate::ingest::directory::DeviceDirectory;
+use crate::ingest::mqtt::Delivery;
+use crate::journal::{Fingerprint, Journal, JournalError, Pending};
+use crate::ledger::{Ledger, LedgerError, Registered, RegistrationBatch};
+use crate::store::{Kubo, Object, StoreError};
+use receipts::Book;
+use sealing::Sealing;
+use spool::Spool;
+
+/// Readings that may wait to be gathered; the front waits when there are more.
+const READINGS_WAITING_MAX: usize = 16 * 1024;
+/// First wait before a step is tried again; doubles.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+/// Longest wait before a step is tried again.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(20);
+
+/// Where records are registered: the ledger, or a table in tests.
+#[async_trait::async_trait]
+pub trait Registrar: std::fmt::Debug + Send + Sync {
+    /// Registers records; equal ones that are there already are no error.
+    async fn register(&self, batch: &RegistrationBatch) -> Result<Registered, LedgerError>;
+}
+
+#[async_trait::async_trait]
+impl Registrar for Ledger {
+    async fn register(&self, batch: &RegistrationBatch) -> Result<Registered, LedgerError> {
+        self.register_records(batch).await
+    }
+}
+
+/// Where objects are kept: Kubo, or memory in tests.
+#[async_trait::async_trait]
+pub trait ObjectStore: std::fmt::Debug + Send + Sync {
+    /// Stores and pins objects, all or none.
+    async fn pin(&self, objects: &[Object]) -> Result<(), StoreError>;
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Kubo {
+    async fn pin(&self, objects: &[Object]) -> Result<(), StoreError> {
+        self.import(objects).await
+    }
+}
+
+/// What the pipeline works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// `[pipeline]` of the configuration.
+    pub config: PipelineConfig,
+    /// Where readings and stages are.
+    pub journal: Journal,
+    /// Where patients' keys are looked up.
+    pub devices: Arc<DeviceDirectory>,
+    /// Where records are registered.
+    pub registrar: Arc<dyn Registrar>,
+    /// Where objects are kept.
+    pub store: Arc<dyn ObjectStore>,
+    /// How devices are told.
+    pub delivery: Delivery,
+    /// The organisation's oracle, for which every data key is wrapped beside the patient.
+    pub oracle_key: PublicKey,
+}
+
+/// Why the pipeline ended. The process MUST end, too; the journal holds everything.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The journal cannot be read or written.
+    #[error("the pipeline cannot use the journal")]
+    Journal(#[from] JournalError),
+    /// The spool cannot be read or written.
+    #[error("the pipeline cannot use the spool")]
+    Spool(#[from] SpoolError),
+    /// The router that delivers to devices is gone.
+    #[error("the pipeline cannot deliver receipts")]
+    Delivery(#[from] crate::ingest::mqtt::DeliveryError),
+    /// A task panicked.
+    #[error("a task of the pipeline panicked")]
+    Panicked,
+}
+
+/// What the intake tells the pipeline.
+#[derive(Debug, Clone)]
+pub enum Arrival {
+    /// A reading is durable.
+    New(Pending),
+    /// A reading that is durable was sent again.
+    Again {
+        /// The device.
+        device: String,
+        /// Its sequence number, if it gave one.
+        sequence: Option<u64>,
+        /// Fingerprint of the payload.
+        fingerprint: Fingerprint,
+    },
+}
+
+/// What the tasks share.
+#[derive(Debug)]
+struct Shared {
+    config: PipelineConfig,
+    journal: Journal,
+    devices: Arc<DeviceDirectory>,
+    registrar: Arc<dyn Registrar>,
+    store: Arc<dyn ObjectStore>,
+    delivery: Delivery,
+    oracle_key: PublicKey,
+    spool: Spool,
+    /// Ring when a record reached the stage that the step works on.
+    to_pin: Notify,
+    to_register: Notify,
+    to_tell: Notify,
+    /// Readings of discarded records, to be gathered again.
+    again_tx: mpsc::UnboundedSender<Pending>,
+    /// Records the contract refuses, which are tried again later.
+    parked: Mutex<HashSet<crate::journal::RecordKey>>,
+    book: Mutex<Book>,
+    status: watch::Sender<Status>,
+}
+
+/// A pipeline that does not run yet.
+#[derive(Debug)]
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    sealing: Sealing,
+}
+
+impl Pipeline {
+    /// Takes up where the journal says. The sender is the intake's.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError::Spool`] if the spool cannot be used.
+    pub fn new(parts: Parts) -> Result<(Self, mpsc::Sender<Arrival>), PipelineError> {
+        let Parts {
+            config,
+            journal,
+            devices,
+            registrar,
+            store,
+            delivery,
+            oracle_key,
+        } = parts;
+        let unfinished = journal.unfinished();
+        let known = unfinished.iter().map(|record| record.sealed.record);
+        let spool = Spool::open(journal.dir().join("spool"), &known.collect())?;
+        let (again_tx, again_rx) = mpsc::unbounded_channel();
+        let (readings_tx, readings_rx) = mpsc::channel(READINGS_WAITING_MAX);
+        let mut sealing = Sealing::new(&config, readings_rx, again_rx);
+        sealing.take_up(journal.unsealed());
+        let shared = Arc::new(Shared {
+            config,
+            journal,
+            devices,
+            registrar,
+            store,
+            delivery,
+            oracle_key,
+            spool,
+            to_pin: Notify::new(),
+            to_register: Notify::new(),
+            to_tell: Notify::new(),
+            again_tx,
+            parked: Mutex::default(),
+            book: Mutex::default(),
+            status: watch::Sender::new(Status::default()),
+        });
+        Ok((Self { shared, sealing }, readings_tx))
+    }
+
+    /// How far everything is.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.shared.status.subscribe()
+    }
+
+    /// Runs until `shutdown` or an error. Stopping at any point is safe.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`], after which the process has to end.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
+        let Self { shared, sealing } = self;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(sealing.run(Arc::clone(&shared)));
+        tasks.spawn(steps::pin(Arc::clone(&shared)));
+        tasks.spawn(steps::register(Arc::clone(&shared)));
+        tasks.spawn(steps::tell(Arc::clone(&shared)));
+        tasks.spawn(status::watch(Arc::clone(&shared)));
+        let ended = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(()),
+            ended = tasks.join_next() => match ended {
+                Some(Ok(result)) => result,
+                Some(Err(_)) | None => Err(PipelineError::Panicked),
+            },
+        };
+        tasks.shutdown().await;
+        shared.status.send_modify(|status| status.running = false);
+        ended
+    }
+}
+
+/// Waits between tries of one step: longer each time, with jitter, without end.
+fn retry_delays() -> impl Iterator<Item = Duration> + Send {
+    ExponentialBuilder::default()
+        .with_min_delay(RETRY_DELAY)
+        .with_max_delay(RETRY_DELAY_MAX)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

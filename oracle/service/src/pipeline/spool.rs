@@ -1,0 +1,142 @@
+//! Sealed objects on disk between sealing and pinning, so that a retry uploads the same bytes and has the same CID.
+//!
+//! An object is written and synced before its record is in the journal, and removed after the journal says that it
+//! is pinned. Only ciphertext is here.
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::journal::RecordKey;
+
+const SUFFIX: &str = ".object";
+
+/// A file of the spool could not be used.
+#[derive(Debug, Error)]
+#[error("cannot {action} {}", path.display())]
+pub struct SpoolError {
+    action: &'static str,
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+impl SpoolError {
+    fn at(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self {
+            action,
+            path,
+            source,
+        }
+    }
+
+    /// Whether the disk is full rather than broken.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
+/// The folder of sealed objects.
+#[derive(Debug, Clone)]
+pub(super) struct Spool {
+    dir: PathBuf,
+}
+
+impl Spool {
+    /// Opens or makes the folder and removes what belongs to no record in `known`.
+    pub(super) fn open(dir: PathBuf, known: &HashSet<RecordKey>) -> Result<Self, SpoolError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(SpoolError::at("create", &dir))?;
+        let spool = Self { dir };
+        let wanted: HashSet<PathBuf> = known.iter().map(|record| spool.path(*record)).collect();
+        let items = fs::read_dir(&spool.dir).map_err(SpoolError::at("list", &spool.dir))?;
+        for item in items {
+            let path = item.map_err(SpoolError::at("list", &spool.dir))?.path();
+            let ours = path.to_string_lossy().ends_with(SUFFIX);
+            if ours && !wanted.contains(&path) {
+                fs::remove_file(&path).map_err(SpoolError::at("remove", &path))?;
+            }
+        }
+        Ok(spool)
+    }
+
+    fn path(&self, record: RecordKey) -> PathBuf {
+        self.dir.join(format!("{}{SUFFIX}", record.to_hex()))
+    }
+
+    /// Writes an object and syncs it; [`Spool::sync`] makes its name durable.
+    pub(super) fn write(&self, record: RecordKey, object: &[u8]) -> Result<(), SpoolError> {
+        let path = self.path(record);
+        let written = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| {
+                file.write_all(object)?;
+                file.sync_data()
+            });
+        if let Err(source) = written {
+            // Nothing names it yet; what cannot be removed now is removed at the next start.
+            drop(fs::remove_file(&path));
+            return Err(SpoolError::at("write", &path)(source));
+        }
+        Ok(())
+    }
+
+    /// Makes the names of written objects durable.
+    pub(super) fn sync(&self) -> Result<(), SpoolError> {
+        File::open(&self.dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(SpoolError::at("sync", &self.dir))
+    }
+
+    pub(super) fn read(&self, record: RecordKey) -> Result<Vec<u8>, SpoolError> {
+        let path = self.path(record);
+        fs::read(&path).map_err(SpoolError::at("read", &path))
+    }
+
+    /// Removes an object that is pinned. One that is gone already was removed before a crash.
+    pub(super) fn remove(&self, record: RecordKey) {
+        let path = self.path(record);
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "a pinned object cannot be removed from the spool");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_last_until_removed_and_strangers_go_at_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("spool");
+        let spool = Spool::open(at.clone(), &HashSet::new()).unwrap();
+        let (kept, orphan) = (RecordKey([1; 16]), RecordKey([2; 16]));
+        spool.write(kept, b"kept").unwrap();
+        spool.write(orphan, b"orphan").unwrap();
+        spool.sync().unwrap();
+        assert!(spool.write(kept, b"twice").is_err());
+        fs::write(at.join("note.txt"), "not ours").unwrap();
+        let spool = Spool::open(at.clone(), &HashSet::from([kept])).unwrap();
+        assert_eq!(fs::read_dir(&at).unwrap().count(), 2);
+        spool.remove(kept);
+        spool.remove(kept);
+        assert!(spool.read(kept).is_err());
+    }
+}
