@@ -154,3 +154,6 @@ impl Chaincode {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests;

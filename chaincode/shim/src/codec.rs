@@ -7,7 +7,7 @@
 
 use std::any::{Any, TypeId};
 
-use serde::{Serialize, de::DeserializeOwned, de::IntoDeserializer};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 /// Why an argument or a result cannot be converted.
@@ -93,9 +93,7 @@ fn cast<T: 'static, U: 'static>(value: U) -> Result<T, CodecError> {
 
 fn bare_text<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let deserializer: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
-        text.into_deserializer();
-    T::deserialize(deserializer).ok()
+    serde_json::from_value(Value::String(text.to_owned())).ok()
 }
 
 /// Does not rely on the order of `serde_json`'s own map, which a feature of that crate changes.

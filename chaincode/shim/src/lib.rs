@@ -39,6 +39,10 @@
 //! Contracts MUST give equal results on every endorser: no clock, no random numbers, no order of
 //! hash maps. Time is [`Stub::tx_timestamp`].
 
+// The macros name this crate by its public name, also in its own tests.
+#[cfg(test)]
+extern crate self as fabric_shim;
+
 pub use fabric_shim_macros::{ContractType, contract};
 
 pub use chaincode::Chaincode;

@@ -261,3 +261,21 @@ impl MemoryLedger {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// A stub for a call with these arguments, over an empty ledger.
+#[cfg(test)]
+pub(crate) fn stub_with_args(args: Vec<Vec<u8>>) -> Stub {
+    let ledger = MemoryLedger::new("ch");
+    let (transaction, simulation) = ledger.start(Tx::evaluate(""));
+    let transaction = crate::transaction::Transaction {
+        args,
+        ..transaction
+    };
+    let session = Arc::new(Session {
+        ledger,
+        transaction: transaction.clone(),
+        simulation: Mutex::new(simulation),
+    });
+    let link = MemoryLink::new(session, vec!["chaincode".to_owned()]);
+    Stub::new(transaction, CAPABILITIES, Link::Memory(link))
+}

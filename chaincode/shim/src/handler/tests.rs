@@ -1,1 +1,630 @@
-//! Tests.
+use std::{cell::Cell, rc::Rc};
+
+use fabric_protos::protos::ChaincodeAdditionalParams;
+
+use super::*;
+
+/// A caller that a test can make give up.
+#[derive(Clone, Debug)]
+struct Caller {
+    name: &'static str,
+    abandoned: Rc<Cell<bool>>,
+}
+
+impl PartialEq for Caller {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Waiter for Caller {
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.get()
+    }
+}
+
+fn caller(name: &'static str) -> Caller {
+    Caller {
+        name,
+        abandoned: Rc::new(Cell::new(false)),
+    }
+}
+
+const LIMITS: HandlerLimits = HandlerLimits {
+    running: 2,
+    waiting: 1,
+    requests: 2,
+};
+
+fn created() -> Handler<Caller> {
+    Handler::open("label:hash", LIMITS).0
+}
+
+fn established() -> Handler<Caller> {
+    let mut handler = created();
+    handler.on_message(of_type(Type::Registered)).unwrap();
+    handler
+}
+
+fn ready() -> Handler<Caller> {
+    ready_with(vec![])
+}
+
+fn ready_with(payload: Vec<u8>) -> Handler<Caller> {
+    let mut handler = established();
+    let message = ChaincodeMessage {
+        payload,
+        ..of_type(Type::Ready)
+    };
+    handler.on_message(message).unwrap();
+    handler
+}
+
+fn draining() -> Handler<Caller> {
+    let mut handler = ready();
+    handler.on_shutdown();
+    handler
+}
+
+fn ended() -> Handler<Caller> {
+    let mut handler = ready();
+    handler.on_stream_end();
+    handler
+}
+
+fn of_type(kind: Type) -> ChaincodeMessage {
+    message(kind, "tx", b"")
+}
+
+fn message(kind: Type, tx_id: &str, payload: &[u8]) -> ChaincodeMessage {
+    ChaincodeMessage {
+        r#type: kind.into(),
+        payload: payload.to_vec(),
+        txid: tx_id.to_owned(),
+        channel_id: "ch".to_owned(),
+        ..ChaincodeMessage::default()
+    }
+}
+
+fn key(tx_id: &str) -> TransactionKey {
+    TransactionKey {
+        channel_id: "ch".to_owned(),
+        tx_id: tx_id.to_owned(),
+    }
+}
+
+fn run(tx_id: &str, serial: u64) -> RunId {
+    RunId {
+        key: key(tx_id),
+        serial,
+    }
+}
+
+fn get(key: &str) -> Request {
+    Request {
+        kind: Type::GetState,
+        payload: key.as_bytes().to_vec(),
+    }
+}
+
+fn sent(kind: Type, tx_id: &str, payload: &[u8]) -> Action<Caller> {
+    Action::Send(message(kind, tx_id, payload))
+}
+
+fn answer(waiter: &Caller, outcome: Result<&[u8], Refusal>) -> Action<Caller> {
+    Action::Answer {
+        waiter: waiter.clone(),
+        outcome: outcome.map(<[u8]>::to_vec),
+    }
+}
+
+fn done(payload: &[u8]) -> Outcome {
+    Outcome::Completed {
+        response: Response {
+            status: 200,
+            message: String::new(),
+            payload: payload.to_vec(),
+        },
+        event: None,
+    }
+}
+
+fn completed(tx_id: &str, payload: &[u8]) -> Action<Caller> {
+    Action::Send(result_message(&key(tx_id), done(payload)))
+}
+
+fn start(handler: &mut Handler<Caller>, tx_id: &str) -> Vec<Action<Caller>> {
+    handler
+        .on_message(message(Type::Transaction, tx_id, b""))
+        .unwrap()
+}
+
+fn started(tx_id: &str, serial: u64) -> Action<Caller> {
+    Action::Start(Invocation {
+        run: run(tx_id, serial),
+        stage: Stage::Transaction,
+        input: vec![],
+        proposal: None,
+        capabilities: Capabilities::default(),
+    })
+}
+
+#[test]
+fn the_first_message_registers_the_package_id() {
+    let (_, action) = Handler::<Caller>::open("label:hash", LIMITS);
+    let Action::Send(message) = action else {
+        panic!("not a message");
+    };
+    assert_eq!(message.r#type(), Type::Register);
+    let id = ChaincodeId::decode(message.payload.as_slice()).unwrap();
+    assert_eq!(id.name, "label:hash");
+}
+
+/// What a state makes of a message; one letter each, so that the table below is a table.
+fn judge(mut handler: Handler<Caller>, kind: i32) -> char {
+    let message = ChaincodeMessage {
+        r#type: kind,
+        ..of_type(Type::Undefined)
+    };
+    let actions = match handler.on_message(message) {
+        Ok(actions) => actions,
+        Err(ProtocolError::Unexpected { .. }) => return 'X',
+        Err(ProtocolError::RegistrationRefused { .. }) => return 'R',
+    };
+    match actions.as_slice() {
+        [] => '-',
+        [Action::Note(Notice::Registered)] => 'e',
+        [Action::Note(Notice::Ready(_))] => 'r',
+        [Action::Start(_)] => 's',
+        [Action::Note(Notice::StrayReply { .. })] => 'd',
+        [Action::Note(Notice::Ignored { .. })] => 'i',
+        [Action::Send(message)] if message.r#type() == Type::Keepalive => 'k',
+        [Action::Send(message)] if message.r#type() == Type::Error => 'f',
+        other => panic!("unexpected actions {other:?}"),
+    }
+}
+
+/// Rows are states, columns message types 0 to 26. X ends the stream, R ends it as refused, e and
+/// r are steps of the handshake, s starts a transaction, f refuses it, d drops a stray reply,
+/// i ignores, k echoes, - does nothing.
+#[test]
+fn every_state_meets_every_message() {
+    type Make = fn() -> Handler<Caller>;
+    let table: [(&str, Make, &str); 5] = [
+        ("created", created, "XXeXXXXRXXXXXXXXXXkXXXXXXXX"),
+        ("established", established, "XXXXrXXXXXXXXXXXXXkXXXXXXXX"),
+        ("ready", ready, "iiisisidiiiiidiiiikiiiiiiii"),
+        ("draining", draining, "iiififidiiiiidiiiikiiiiiiii"),
+        ("ended", ended, "---------------------------"),
+    ];
+    for (name, make, expected) in table {
+        let found: String = (0..27).map(|kind| judge(make(), kind)).collect();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
+fn what_the_peer_can_do_is_read_from_ready() {
+    let params = |batch, batch_size, multiple, multiple_size| {
+        ChaincodeAdditionalParams {
+            use_write_batch: batch,
+            max_size_write_batch: batch_size,
+            use_get_multiple_keys: multiple,
+            max_size_get_multiple_keys: multiple_size,
+        }
+        .encode_to_vec()
+    };
+    for (payload, write_batch, get_multiple) in [
+        (vec![], None, None),
+        (b"\xff\xff".to_vec(), None, None),
+        (params(true, 1000, true, 500), Some(1000), Some(500)),
+        (params(true, 1, true, 0), Some(100), Some(100)),
+        (params(false, 1000, true, 1000), None, Some(1000)),
+        (params(true, 1000, false, 1000), Some(1000), None),
+    ] {
+        let expected = Capabilities {
+            write_batch,
+            get_multiple,
+        };
+        let mut handler = ready_with(payload.clone());
+        let actions = start(&mut handler, "a");
+        let [Action::Start(invocation)] = actions.as_slice() else {
+            panic!("not started: {actions:?}");
+        };
+        assert_eq!(invocation.capabilities, expected, "{payload:?}");
+    }
+}
+
+#[test]
+fn a_refused_registration_tells_the_peers_text() {
+    let refusal = message(Type::Error, "", b"expected label:other");
+    assert_eq!(
+        created().on_message(refusal),
+        Err(ProtocolError::RegistrationRefused {
+            message: "expected label:other".to_owned()
+        })
+    );
+}
+
+#[test]
+fn slow_registration_is_noticed_until_registered() {
+    assert_eq!(created().on_patience_over(), Some(Notice::RegistrationSlow));
+    assert_eq!(established().on_patience_over(), None);
+    assert_eq!(ready().on_patience_over(), None);
+}
+
+#[test]
+fn a_keepalive_comes_back_as_it_was() {
+    let keepalive = message(Type::Keepalive, "t", b"p");
+    let actions = ready().on_message(keepalive.clone()).unwrap();
+    assert_eq!(actions, vec![Action::Send(keepalive)]);
+}
+
+#[test]
+fn a_second_request_waits_for_the_reply_to_the_first() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    let (one, two) = (caller("one"), caller("two"));
+    let id = run("a", 0);
+    let actions = handler.on_request(&id, get("1"), Some(one.clone()));
+    assert_eq!(actions, vec![sent(Type::GetState, "a", b"1")]);
+    assert_eq!(handler.on_request(&id, get("2"), Some(two.clone())), vec![]);
+    let actions = handler
+        .on_message(message(Type::Response, "a", b"v1"))
+        .unwrap();
+    let expected = vec![answer(&one, Ok(b"v1")), sent(Type::GetState, "a", b"2")];
+    assert_eq!(actions, expected);
+    let actions = handler
+        .on_message(message(Type::Response, "a", b"v2"))
+        .unwrap();
+    assert_eq!(actions, vec![answer(&two, Ok(b"v2"))]);
+}
+
+#[test]
+fn requests_of_different_transactions_do_not_wait_for_each_other() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    start(&mut handler, "b");
+    let (one, two) = (caller("one"), caller("two"));
+    handler.on_request(&run("a", 0), get("1"), Some(one.clone()));
+    let actions = handler.on_request(&run("b", 1), get("2"), Some(two.clone()));
+    assert_eq!(actions, vec![sent(Type::GetState, "b", b"2")]);
+    let actions = handler
+        .on_message(message(Type::Response, "b", b"v2"))
+        .unwrap();
+    assert_eq!(actions, vec![answer(&two, Ok(b"v2"))]);
+    let actions = handler
+        .on_message(message(Type::Response, "a", b"v1"))
+        .unwrap();
+    assert_eq!(actions, vec![answer(&one, Ok(b"v1"))]);
+}
+
+#[test]
+fn the_same_transaction_id_on_two_channels_is_two_transactions() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    let elsewhere = ChaincodeMessage {
+        channel_id: "other".to_owned(),
+        ..message(Type::Transaction, "a", b"")
+    };
+    let actions = handler.on_message(elsewhere).unwrap();
+    assert!(matches!(actions.as_slice(), [Action::Start(_)]));
+    let one = caller("one");
+    handler.on_request(&run("a", 0), get("1"), Some(one));
+    let reply = ChaincodeMessage {
+        channel_id: "other".to_owned(),
+        ..message(Type::Response, "a", b"")
+    };
+    let actions = handler.on_message(reply).unwrap();
+    assert!(matches!(
+        actions.as_slice(),
+        [Action::Note(Notice::StrayReply { .. })]
+    ));
+}
+
+#[test]
+fn a_cancelled_requests_reply_is_swallowed_before_the_next_request() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    let (one, two) = (caller("one"), caller("two"));
+    let id = run("a", 0);
+    handler.on_request(&id, get("1"), Some(one.clone()));
+    one.abandoned.set(true);
+    assert_eq!(handler.on_request(&id, get("2"), Some(two.clone())), vec![]);
+    let actions = handler
+        .on_message(message(Type::Response, "a", b"stale"))
+        .unwrap();
+    // The adapter's send to a caller that is gone comes to nothing.
+    assert_eq!(
+        actions,
+        vec![answer(&one, Ok(b"stale")), sent(Type::GetState, "a", b"2")]
+    );
+    let actions = handler
+        .on_message(message(Type::Response, "a", b"fresh"))
+        .unwrap();
+    assert_eq!(actions, vec![answer(&two, Ok(b"fresh"))]);
+}
+
+#[test]
+fn a_cancelled_request_that_only_waited_is_never_sent() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    let (one, two) = (caller("one"), caller("two"));
+    let id = run("a", 0);
+    handler.on_request(&id, get("1"), Some(one.clone()));
+    handler.on_request(&id, get("2"), Some(two.clone()));
+    two.abandoned.set(true);
+    let actions = handler
+        .on_message(message(Type::Response, "a", b""))
+        .unwrap();
+    assert_eq!(actions, vec![answer(&one, Ok(b""))]);
+}
+
+#[test]
+fn the_result_waits_for_the_last_reply_and_drops_what_was_queued() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    let (one, two) = (caller("one"), caller("two"));
+    let id = run("a", 0);
+    handler.on_request(&id, get("1"), Some(one.clone()));
+    handler.on_request(&id, get("2"), Some(two));
+    assert_eq!(handler.on_finish(&id, done(b"r")), vec![]);
+    let actions = handler
+        .on_message(message(Type::Response, "a", b""))
+        .unwrap();
+    assert_eq!(actions, vec![answer(&one, Ok(b"")), completed("a", b"r")]);
+    assert!(handler.is_idle());
+}
+
+#[test]
+fn a_request_nobody_waits_for_is_sent_in_turn_and_its_reply_thrown_away() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    let one = caller("one");
+    let id = run("a", 0);
+    let close = Request {
+        kind: Type::QueryStateClose,
+        payload: vec![],
+    };
+    let actions = handler.on_request(&id, close, None);
+    assert_eq!(actions, vec![sent(Type::QueryStateClose, "a", b"")]);
+    assert_eq!(handler.on_request(&id, get("1"), Some(one.clone())), vec![]);
+    let actions = handler
+        .on_message(message(Type::Response, "a", b"closed"))
+        .unwrap();
+    assert_eq!(actions, vec![sent(Type::GetState, "a", b"1")]);
+    let actions = handler
+        .on_message(message(Type::Response, "a", b"v"))
+        .unwrap();
+    assert_eq!(actions, vec![answer(&one, Ok(b"v"))]);
+}
+
+#[test]
+fn errors_are_told_apart() {
+    let gone = "GET_STATE failed: transaction ID: a: no ledger context";
+    let refused = "PUT_STATE failed: transaction ID: a: no";
+    for (text, refusal) in [
+        (gone, Refusal::TransactionGone),
+        (refused, Refusal::Peer(refused.to_owned())),
+    ] {
+        let mut handler = ready();
+        start(&mut handler, "a");
+        let one = caller("one");
+        handler.on_request(&run("a", 0), get("1"), Some(one.clone()));
+        let error = message(Type::Error, "a", text.as_bytes());
+        assert_eq!(
+            handler.on_message(error).unwrap(),
+            vec![answer(&one, Err(refusal))]
+        );
+    }
+}
+
+#[test]
+fn a_reply_after_the_reply_is_dropped() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    handler.on_request(&run("a", 0), get("1"), Some(caller("one")));
+    handler
+        .on_message(message(Type::Response, "a", b""))
+        .unwrap();
+    let actions = handler
+        .on_message(message(Type::Response, "a", b"again"))
+        .unwrap();
+    let notice = Notice::StrayReply {
+        kind: Type::Response,
+        key: key("a"),
+    };
+    assert_eq!(actions, vec![Action::Note(notice)]);
+}
+
+#[test]
+fn too_many_waiting_requests_are_refused() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    let id = run("a", 0);
+    for name in ["one", "two", "three"] {
+        handler.on_request(&id, get(name), Some(caller(name)));
+    }
+    let four = caller("four");
+    let actions = handler.on_request(&id, get("4"), Some(four.clone()));
+    assert_eq!(
+        actions,
+        vec![answer(&four, Err(Refusal::TooMany { limit: 2 }))]
+    );
+}
+
+#[test]
+fn transactions_beyond_the_places_wait_and_beyond_that_are_refused() {
+    let mut handler = ready();
+    assert_eq!(start(&mut handler, "a"), vec![started("a", 0)]);
+    assert_eq!(start(&mut handler, "b"), vec![started("b", 1)]);
+    assert_eq!(start(&mut handler, "c"), vec![]);
+    let actions = start(&mut handler, "d");
+    let [Action::Send(busy), Action::Note(Notice::Overloaded { .. })] = actions.as_slice() else {
+        panic!("not refused: {actions:?}");
+    };
+    assert_eq!(busy.r#type(), Type::Completed);
+    let response = Response::decode(busy.payload.as_slice()).unwrap();
+    assert_eq!(response.status, crate::response::STATUS_BUSY);
+    let actions = handler.on_finish(&run("a", 0), done(b""));
+    assert_eq!(actions, vec![completed("a", b""), started("c", 2)]);
+}
+
+#[test]
+fn a_transaction_caused_by_a_running_one_does_not_wait_for_a_place() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    start(&mut handler, "b");
+    let nested = ChaincodeMessage {
+        channel_id: "other".to_owned(),
+        ..message(Type::Transaction, "b", b"")
+    };
+    let actions = handler.on_message(nested).unwrap();
+    assert!(
+        matches!(actions.as_slice(), [Action::Start(_)]),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn a_repeated_proposal_is_refused_and_cuts_the_first_run_off() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    let (one, two) = (caller("one"), caller("two"));
+    handler.on_request(&run("a", 0), get("1"), Some(one.clone()));
+    handler.on_request(&run("a", 0), get("2"), Some(two.clone()));
+    let actions = start(&mut handler, "a");
+    let [
+        Action::Send(refusal),
+        Action::Note(Notice::Repeated { .. }),
+        told_one,
+        told_two,
+        Action::Abort(aborted),
+    ] = actions.as_slice()
+    else {
+        panic!("not refused: {actions:?}");
+    };
+    assert_eq!(refusal.r#type(), Type::Error);
+    assert_eq!(*told_one, answer(&one, Err(Refusal::TransactionGone)));
+    assert_eq!(*told_two, answer(&two, Err(Refusal::TransactionGone)));
+    assert_eq!(*aborted, run("a", 0));
+    let three = caller("three");
+    assert_eq!(
+        handler.on_request(&run("a", 0), get("3"), Some(three.clone())),
+        vec![answer(&three, Err(Refusal::TransactionGone))]
+    );
+    // Its result goes nowhere, and only after the reply on the wire is the place free again.
+    assert_eq!(handler.on_finish(&run("a", 0), done(b"late")), vec![]);
+    assert!(!handler.is_idle());
+    assert_eq!(
+        handler
+            .on_message(message(Type::Response, "a", b""))
+            .unwrap(),
+        vec![]
+    );
+    assert!(handler.is_idle());
+    assert_eq!(start(&mut handler, "a"), vec![started("a", 1)]);
+}
+
+#[test]
+fn a_repeated_proposal_replaces_one_that_only_waits() {
+    let mut handler = ready();
+    for tx_id in ["a", "b", "c"] {
+        start(&mut handler, tx_id);
+    }
+    assert_eq!(start(&mut handler, "c"), vec![]);
+    let actions = handler.on_finish(&run("a", 0), done(b""));
+    assert_eq!(actions, vec![completed("a", b""), started("c", 3)]);
+    assert_eq!(
+        handler.on_finish(&run("b", 1), done(b"")),
+        vec![completed("b", b"")]
+    );
+}
+
+#[test]
+fn requests_and_results_of_an_old_run_do_not_touch_the_new_one() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    handler.on_finish(&run("a", 0), done(b""));
+    start(&mut handler, "a");
+    let old = caller("old");
+    let actions = handler.on_request(&run("a", 0), get("1"), Some(old.clone()));
+    assert_eq!(actions, vec![answer(&old, Err(Refusal::TransactionGone))]);
+    assert_eq!(handler.on_finish(&run("a", 0), done(b"")), vec![]);
+    assert_eq!(
+        handler.on_finish(&run("a", 1), done(b"n")),
+        vec![completed("a", b"n")]
+    );
+}
+
+#[test]
+fn the_end_of_the_stream_is_told_to_every_caller() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    start(&mut handler, "b");
+    let callers = ["one", "two", "three"].map(caller);
+    handler.on_request(&run("a", 0), get("1"), Some(callers[0].clone()));
+    handler.on_request(&run("a", 0), get("2"), Some(callers[1].clone()));
+    handler.on_request(&run("b", 1), get("3"), Some(callers[2].clone()));
+    let actions = handler.on_stream_end();
+    assert_eq!(actions.len(), 3);
+    for caller in &callers {
+        assert!(
+            actions.contains(&answer(caller, Err(Refusal::StreamLost))),
+            "{caller:?}"
+        );
+    }
+    let late = caller("late");
+    let actions = handler.on_request(&run("a", 0), get("4"), Some(late.clone()));
+    assert_eq!(actions, vec![answer(&late, Err(Refusal::StreamLost))]);
+    assert!(handler.is_idle());
+}
+
+#[test]
+fn shutdown_refuses_what_waits_and_lets_run_what_runs() {
+    let mut handler = ready();
+    for tx_id in ["a", "b", "c"] {
+        start(&mut handler, tx_id);
+    }
+    let actions = handler.on_shutdown();
+    let [Action::Send(refusal)] = actions.as_slice() else {
+        panic!("not refused: {actions:?}");
+    };
+    assert_eq!(
+        (refusal.r#type(), refusal.txid.as_str()),
+        (Type::Error, "c")
+    );
+    let one = caller("one");
+    let actions = handler.on_request(&run("a", 0), get("1"), Some(one.clone()));
+    assert_eq!(actions, vec![sent(Type::GetState, "a", b"1")]);
+    handler
+        .on_message(message(Type::Response, "a", b""))
+        .unwrap();
+    assert!(!handler.is_idle());
+    handler.on_finish(&run("a", 0), done(b""));
+    handler.on_finish(&run("b", 1), done(b""));
+    assert!(handler.is_idle());
+}
+
+#[test]
+fn an_event_goes_out_with_the_result() {
+    let mut handler = ready();
+    start(&mut handler, "a");
+    let event = ChaincodeEvent {
+        event_name: "E".to_owned(),
+        ..ChaincodeEvent::default()
+    };
+    let Outcome::Completed { response, .. } = done(b"") else {
+        panic!("not completed");
+    };
+    let outcome = Outcome::Completed {
+        response,
+        event: Some(event.clone()),
+    };
+    let actions = handler.on_finish(&run("a", 0), outcome);
+    let [Action::Send(message)] = actions.as_slice() else {
+        panic!("not sent: {actions:?}");
+    };
+    assert_eq!(message.chaincode_event, Some(event));
+    assert_eq!(message.channel_id, "ch");
+}

@@ -1,1 +1,811 @@
-//! Tests.
+use fabric_protos::{
+    kvrwset::{HashedRwSet, KvrwSet, range_query_info::ReadsInfo},
+    rwset::TxReadWriteSet,
+};
+use prost::Message as _;
+
+use super::*;
+use crate::{ContractError, Stub, contract, create_composite_key};
+
+/// Does to the ledger what its arguments say.
+struct Script;
+
+#[contract(name = "script")]
+impl Script {
+    #[transaction(submit)]
+    async fn put(&self, ctx: &Stub, pairs: Vec<(String, String)>) -> Result<(), ContractError> {
+        for (key, value) in pairs {
+            ctx.put_state(&key, value).await?;
+        }
+        Ok(())
+    }
+
+    #[transaction(submit)]
+    async fn put_batched(
+        &self,
+        ctx: &Stub,
+        pairs: Vec<(String, String)>,
+    ) -> Result<(), ContractError> {
+        ctx.start_write_batch();
+        self.put(ctx, pairs).await
+    }
+
+    #[transaction(submit)]
+    async fn get(&self, ctx: &Stub, key: String) -> Result<Option<String>, ContractError> {
+        Ok(ctx.get_state(&key).await?.map(text))
+    }
+
+    #[transaction(submit)]
+    async fn increase(&self, ctx: &Stub, key: String) -> Result<u32, ContractError> {
+        let old = ctx.get_state(&key).await?.map(text).unwrap_or_default();
+        let new = old.parse().unwrap_or(0) + 1;
+        ctx.put_state(&key, new.to_string()).await?;
+        // A read after the write still sees what was committed before.
+        assert_eq!(
+            ctx.get_state(&key).await?.map(text).unwrap_or_default(),
+            old
+        );
+        Ok(new)
+    }
+
+    #[transaction(submit)]
+    async fn many(
+        &self,
+        ctx: &Stub,
+        keys: Vec<String>,
+    ) -> Result<Vec<Option<String>>, ContractError> {
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let values = ctx.get_multiple_states(&keys).await?;
+        Ok(values.into_iter().map(|value| value.map(text)).collect())
+    }
+
+    #[transaction(submit)]
+    async fn count(
+        &self,
+        ctx: &Stub,
+        start: String,
+        end: String,
+        at_most: usize,
+        write: Option<String>,
+    ) -> Result<usize, ContractError> {
+        let mut range = ctx.get_state_by_range(&start, &end).await?;
+        let mut count = 0;
+        while count < at_most && range.next().await?.is_some() {
+            count += 1;
+        }
+        drop(range);
+        if let Some(key) = write {
+            ctx.put_state(&key, "x").await?;
+        }
+        Ok(count)
+    }
+
+    #[transaction(submit)]
+    async fn page(
+        &self,
+        ctx: &Stub,
+        size: i32,
+        bookmark: String,
+        write: Option<bool>,
+    ) -> Result<(Vec<String>, i32, String), ContractError> {
+        if write == Some(true) {
+            ctx.put_state("w", "x").await?;
+        }
+        let (records, page) = ctx
+            .get_state_by_range_with_pagination("", "", size, &bookmark)
+            .await?;
+        if write == Some(false) {
+            ctx.put_state("w", "x").await?;
+        }
+        let keys = records.into_iter().map(|record| record.key).collect();
+        Ok((keys, page.fetched_records_count, page.bookmark))
+    }
+
+    #[transaction(submit)]
+    async fn history(&self, ctx: &Stub, key: String) -> Result<Vec<String>, ContractError> {
+        let changes = ctx.get_history_for_key(&key).await?.collect().await?;
+        let show = |change: crate::KeyModification| {
+            let value = if change.is_delete {
+                "-".to_owned()
+            } else {
+                text(change.value)
+            };
+            format!("{value}@{}", change.timestamp.seconds)
+        };
+        Ok(changes.into_iter().map(show).collect())
+    }
+
+    #[transaction(submit)]
+    async fn policy(
+        &self,
+        ctx: &Stub,
+        key: String,
+        policy: Option<String>,
+    ) -> Result<String, ContractError> {
+        let old = ctx.get_state_validation_parameter(&key).await?;
+        if let Some(policy) = policy {
+            ctx.set_state_validation_parameter(&key, policy).await?;
+        }
+        Ok(old.map(text).unwrap_or_default())
+    }
+
+    #[transaction(submit)]
+    async fn private(
+        &self,
+        ctx: &Stub,
+        steps: Vec<(String, String, String)>,
+    ) -> Result<Vec<String>, ContractError> {
+        let mut answers = vec![];
+        for (step, key, value) in steps {
+            let answer = match step.as_str() {
+                "put" => ctx
+                    .put_private_data("c", &key, value)
+                    .await
+                    .map(|()| None)?,
+                "del" => ctx.del_private_data("c", &key).await.map(|()| None)?,
+                "purge" => ctx.purge_private_data("c", &key).await.map(|()| None)?,
+                "get" => ctx.get_private_data("c", &key).await?.map(text),
+                "hash" => ctx
+                    .get_private_data_hash("c", &key)
+                    .await?
+                    .map(|h| h.len().to_string()),
+                "policy" => {
+                    ctx.set_private_data_validation_parameter("c", &key, value)
+                        .await?;
+                    None
+                }
+                "getpolicy" => ctx
+                    .get_private_data_validation_parameter("c", &key)
+                    .await?
+                    .map(text),
+                "range" => {
+                    let found = ctx.get_private_data_by_range("c", &key, &value).await?;
+                    Some(keys(found.collect().await?))
+                }
+                "after" => {
+                    let found = ctx
+                        .get_private_data_by_partial_composite_key_after("c", "t", &[&key], &value)
+                        .await?;
+                    Some(keys(found.collect().await?))
+                }
+                other => return Err(ContractError::bad_request(other.to_owned())),
+            };
+            answers.push(answer.unwrap_or_default());
+        }
+        Ok(answers)
+    }
+
+    #[transaction(submit)]
+    async fn call(
+        &self,
+        ctx: &Stub,
+        name: String,
+        channel: String,
+        args: Vec<String>,
+    ) -> Result<String, ContractError> {
+        let response = ctx.invoke_chaincode(&name, &args, &channel).await?;
+        ctx.set_event("Called", name)?;
+        Ok(format!(
+            "{} {}{}",
+            response.status,
+            response.message,
+            text(response.payload)
+        ))
+    }
+
+    #[transaction(evaluate)]
+    async fn about(&self, ctx: &Stub) -> Result<Vec<String>, ContractError> {
+        Ok(vec![
+            ctx.channel_id().to_owned(),
+            ctx.tx_id().to_owned(),
+            ctx.tx_timestamp().seconds.to_string(),
+            text(ctx.transient().get("t").cloned().unwrap_or_default()),
+            text(ctx.creator().to_vec()),
+        ])
+    }
+
+    #[transaction(submit)]
+    async fn fail(&self, ctx: &Stub) -> Result<(), ContractError> {
+        ctx.put_state("k", "v").await?;
+        ctx.set_event("Failed", "")?;
+        Err(ContractError::conflict("no"))
+    }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+fn keys(records: Vec<crate::KeyValue>) -> String {
+    let keys: Vec<String> = records.into_iter().map(|record| record.key).collect();
+    keys.join(",").replace('\0', "|")
+}
+
+fn ledger() -> (MemoryLedger, Chaincode) {
+    let ledger = MemoryLedger::new("ch").with_collections(&["c"]);
+    (ledger, Chaincode::new().with(Script))
+}
+
+async fn put(ledger: &MemoryLedger, chaincode: &Chaincode, pairs: &[(&str, &str)]) {
+    let result = ledger
+        .invoke(chaincode, Tx::submit("Put").json(pairs))
+        .await;
+    assert_eq!(result.validation, Some(ValidationCode::Valid));
+}
+
+fn answer(result: &TxResult) -> &str {
+    assert!(result.response.is_success(), "{:?}", result.response);
+    std::str::from_utf8(&result.response.payload).unwrap()
+}
+
+fn public_set(result: &TxResult) -> KvrwSet {
+    let set = TxReadWriteSet::decode(result.rwset.as_slice()).unwrap();
+    KvrwSet::decode(set.ns_rwset[0].rwset.as_slice()).unwrap()
+}
+
+#[tokio::test]
+async fn a_transaction_does_not_see_its_own_writes_and_the_next_one_does() {
+    let (ledger, chaincode) = ledger();
+    for expected in ["1", "2", "3"] {
+        let result = ledger
+            .invoke(&chaincode, Tx::submit("Increase").argument("k"))
+            .await;
+        assert_eq!(answer(&result), expected);
+    }
+    assert_eq!(ledger.state("k"), Some(b"3".to_vec()));
+    assert_eq!(ledger.height(), 4);
+}
+
+#[tokio::test]
+async fn nothing_of_a_failed_or_evaluated_call_stays() {
+    let (ledger, chaincode) = ledger();
+    let failed = ledger.invoke(&chaincode, Tx::submit("Fail")).await;
+    assert_eq!(
+        (failed.response.status, failed.event, failed.validation),
+        (409, None, None)
+    );
+    let evaluated = ledger
+        .invoke(&chaincode, Tx::evaluate("Increase").argument("k"))
+        .await;
+    assert_eq!((answer(&evaluated), evaluated.validation), ("1", None));
+    assert_eq!((ledger.keys().len(), ledger.height()), (0, 1));
+}
+
+#[tokio::test]
+async fn the_same_call_gives_the_same_bytes() {
+    let (ledger, chaincode) = ledger();
+    let pairs = [("b", "1"), ("a", "2"), ("c", "")];
+    let one = ledger
+        .simulate(&chaincode, Tx::submit("Put").json(&pairs))
+        .await;
+    let two = ledger
+        .simulate(&chaincode, Tx::submit("Put").json(&pairs))
+        .await;
+    assert_eq!(one.rwset, two.rwset);
+    assert_ne!(one.tx_id, two.tx_id);
+    let written: Vec<_> = one
+        .writes
+        .iter()
+        .map(|w| (w.key.as_str(), w.value.is_some()))
+        .collect();
+    // Sorted; an empty value is a deletion.
+    assert_eq!(written, [("a", true), ("b", true), ("c", false)]);
+}
+
+#[tokio::test]
+async fn batched_writes_give_the_same_bytes_as_single_ones() {
+    let (ledger, chaincode) = ledger();
+    let pairs: Vec<(String, String)> = (0..2500)
+        .map(|n| (format!("k{n}"), "v".to_owned()))
+        .collect();
+    let single = ledger
+        .simulate(&chaincode, Tx::submit("Put").json(&pairs))
+        .await;
+    let batched = ledger
+        .simulate(&chaincode, Tx::submit("PutBatched").json(&pairs))
+        .await;
+    assert_eq!(batched.writes.len(), 2500);
+    assert_eq!(single.rwset, batched.rwset);
+}
+
+/// Bytes computed by hand from the protocol's field numbers.
+#[tokio::test]
+async fn read_write_sets_are_encoded_as_peers_do() {
+    let (ledger, chaincode) = ledger();
+    put(&ledger, &chaincode, &[("k", "1")]).await;
+    let result = ledger
+        .simulate(&chaincode, Tx::submit("Increase").argument("k"))
+        .await;
+    let version = [0x08, 0x01]; // block 1, transaction 0
+    let read = [&[0x0a, 0x07, 0x0a, 0x01, b'k', 0x12, 0x02][..], &version].concat();
+    let write = [0x1a, 0x06, 0x0a, 0x01, b'k', 0x1a, 0x01, b'2'];
+    let set = [read.as_slice(), &write].concat();
+    let namespace = [&[0x0a, 0x09][..], b"chaincode", &[0x12, 0x11], &set].concat();
+    assert_eq!(result.rwset, [&[0x12, 0x1e][..], &namespace].concat());
+}
+
+#[tokio::test]
+async fn a_changed_read_makes_a_transaction_invalid() {
+    let (ledger, chaincode) = ledger();
+    put(&ledger, &chaincode, &[("k", "1")]).await;
+    let increase = || Tx::submit("Increase").argument("k");
+    let one = ledger.simulate(&chaincode, increase()).await;
+    let two = ledger.simulate(&chaincode, increase()).await;
+    let absent = ledger
+        .simulate(&chaincode, Tx::submit("Increase").argument("new"))
+        .await;
+    let codes = ledger.commit(&[one, two, absent]);
+    use ValidationCode::{MvccReadConflict, Valid};
+    assert_eq!(codes, [Valid, MvccReadConflict, Valid]);
+    assert_eq!(ledger.state("k"), Some(b"2".to_vec()));
+}
+
+#[tokio::test]
+async fn a_transaction_is_committed_once_and_only_if_endorsed() {
+    let (ledger, chaincode) = ledger();
+    let put = ledger
+        .simulate(&chaincode, Tx::submit("Put").json(&[("a", "b")]))
+        .await;
+    let fail = ledger.simulate(&chaincode, Tx::submit("Fail")).await;
+    let codes = ledger.commit(&[put.clone(), put, fail]);
+    use ValidationCode::{DuplicateTxId, EndorsementPolicyFailure, Valid};
+    assert_eq!(codes, [Valid, DuplicateTxId, EndorsementPolicyFailure]);
+}
+
+fn count(start: &str, end: &str, at_most: usize) -> Tx {
+    Tx::submit("Count")
+        .argument(start)
+        .argument(end)
+        .json(&at_most)
+}
+
+#[tokio::test]
+async fn a_range_skips_composite_keys_and_is_noted_with_its_versions() {
+    let (ledger, chaincode) = ledger();
+    let composite = create_composite_key("t", &["a"]).unwrap();
+    put(
+        &ledger,
+        &chaincode,
+        &[("a", "1"), ("b", "2"), (&composite, "3")],
+    )
+    .await;
+    let all = ledger.simulate(&chaincode, count("", "", 10)).await;
+    assert_eq!(answer(&all), "2");
+    let info = public_set(&all).range_queries_info.remove(0);
+    assert_eq!(
+        (
+            info.start_key.as_str(),
+            info.end_key.as_str(),
+            info.itr_exhausted
+        ),
+        ("\u{1}", "", true)
+    );
+    let Some(ReadsInfo::RawReads(reads)) = info.reads_info else {
+        panic!("not raw reads");
+    };
+    assert_eq!(reads.kv_reads.len(), 2);
+    let bounded = ledger.simulate(&chaincode, count("a", "b", 10)).await;
+    assert_eq!(answer(&bounded), "1");
+}
+
+#[tokio::test]
+async fn phantoms_are_found_inside_what_was_read() {
+    let (ledger, chaincode) = ledger();
+    put(&ledger, &chaincode, &[("a", "1"), ("c", "2"), ("e", "3")]).await;
+    let cases: &[(&str, &[(&str, &str)], ValidationCode)] = &[
+        (
+            "an added key",
+            &[("b", "x")],
+            ValidationCode::PhantomReadConflict,
+        ),
+        (
+            "a changed key",
+            &[("c", "x")],
+            ValidationCode::PhantomReadConflict,
+        ),
+        (
+            "a deleted key",
+            &[("a", "")],
+            ValidationCode::PhantomReadConflict,
+        ),
+        (
+            "a key behind the range",
+            &[("e", "x")],
+            ValidationCode::Valid,
+        ),
+    ];
+    for (name, change, expected) in cases {
+        let (ledger, chaincode) = self::ledger();
+        put(&ledger, &chaincode, &[("a", "1"), ("c", "2"), ("e", "3")]).await;
+        let reader = ledger
+            .simulate(&chaincode, count("a", "e", 10).argument("result"))
+            .await;
+        put(&ledger, &chaincode, change).await;
+        assert_eq!(ledger.commit(&[reader]), [*expected], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn long_ranges_come_in_portions_and_are_summarised() {
+    let (ledger, chaincode) = ledger();
+    let pairs: Vec<(String, String)> = (0..250)
+        .map(|n| (format!("k{n:03}"), "v".to_owned()))
+        .collect();
+    ledger
+        .invoke(&chaincode, Tx::submit("Put").json(&pairs))
+        .await;
+    let all = ledger.simulate(&chaincode, count("", "", 1000)).await;
+    assert_eq!(answer(&all), "250");
+    let info = public_set(&all).range_queries_info.remove(0);
+    let Some(ReadsInfo::ReadsMerkleHashes(summary)) = info.reads_info else {
+        panic!("not a summary");
+    };
+    // 250 reads are four full nodes of 51 and one of 46.
+    assert_eq!(
+        (
+            summary.max_degree,
+            summary.max_level,
+            summary.max_level_hashes.len()
+        ),
+        (50, 1, 5)
+    );
+    // Stopping early leaves the range open at the last key that the ledger has handed out.
+    let some = ledger.simulate(&chaincode, count("", "", 5)).await;
+    let info = public_set(&some).range_queries_info.remove(0);
+    assert_eq!((info.end_key.as_str(), info.itr_exhausted), ("k100", false));
+    let reader = ledger
+        .simulate(&chaincode, count("", "", 1000).argument("result"))
+        .await;
+    put(&ledger, &chaincode, &[("k1000", "x")]).await;
+    assert_eq!(
+        ledger.commit(&[reader]),
+        [ValidationCode::PhantomReadConflict]
+    );
+}
+
+#[tokio::test]
+async fn pages_follow_one_another_by_bookmark() {
+    let (ledger, chaincode) = ledger();
+    put(&ledger, &chaincode, &[("a", "1"), ("b", "2"), ("c", "3")]).await;
+    let page = |bookmark: &str| Tx::submit("Page").argument("2").argument(bookmark);
+    let first = ledger.simulate(&chaincode, page("")).await;
+    assert_eq!(answer(&first), r#"[["a","b"],2,"c"]"#);
+    let info = public_set(&first).range_queries_info.remove(0);
+    assert_eq!((info.end_key.as_str(), info.itr_exhausted), ("b", false));
+    let second = ledger.simulate(&chaincode, page("c")).await;
+    assert_eq!(answer(&second), r#"[["c"],1,""]"#);
+    for write in ["true", "false"] {
+        let refused = ledger.simulate(&chaincode, page("").argument(write)).await;
+        assert!(
+            refused.response.message.contains("unsuppored transaction"),
+            "{refused:?}"
+        );
+    }
+    let none = ledger
+        .simulate(&chaincode, Tx::submit("Page").argument("0").argument(""))
+        .await;
+    assert_eq!(none.response.status, 400);
+}
+
+#[tokio::test]
+async fn history_is_newest_first_with_the_clients_times() {
+    let (ledger, chaincode) = ledger();
+    let at = |seconds| ledger.with_timestamp(Timestamp { seconds, nanos: 0 });
+    for (seconds, value) in [(10, "1"), (20, "2"), (30, "")] {
+        put(&at(seconds), &chaincode, &[("k", value)]).await;
+    }
+    let history = ledger
+        .simulate(&chaincode, Tx::evaluate("History").argument("k"))
+        .await;
+    assert_eq!(answer(&history), r#"["-@30","2@20","1@10"]"#);
+}
+
+#[tokio::test]
+async fn metadata_survive_new_values_and_change_the_version() {
+    let (ledger, chaincode) = ledger();
+    let policy = |text: &str| Tx::submit("Policy").argument("k").argument(text);
+    put(&ledger, &chaincode, &[("k", "1")]).await;
+    let reader = ledger
+        .simulate(&chaincode, Tx::submit("Increase").argument("k"))
+        .await;
+    ledger.invoke(&chaincode, policy("P")).await;
+    assert_eq!(ledger.commit(&[reader]), [ValidationCode::MvccReadConflict]);
+    put(&ledger, &chaincode, &[("k", "2")]).await;
+    let read = ledger
+        .simulate(&chaincode, Tx::evaluate("Policy").argument("k"))
+        .await;
+    assert_eq!(answer(&read), "P");
+    put(&ledger, &chaincode, &[("k", "")]).await;
+    put(&ledger, &chaincode, &[("k", "3")]).await;
+    let read = ledger
+        .simulate(&chaincode, Tx::evaluate("Policy").argument("k"))
+        .await;
+    assert_eq!(answer(&read), "");
+}
+
+fn private(steps: &[(&str, &str, &str)]) -> Tx {
+    Tx::submit("Private").json(steps)
+}
+
+#[tokio::test]
+async fn private_values_go_apart_and_leave_hashes() {
+    let (ledger, chaincode) = ledger();
+    let result = ledger
+        .invoke(&chaincode, private(&[("put", "k", "v")]))
+        .await;
+    assert_eq!(result.private_writes[0].value, Some(b"v".to_vec()));
+    let set = TxReadWriteSet::decode(result.rwset.as_slice()).unwrap();
+    let collection = &set.ns_rwset[0].collection_hashed_rwset[0];
+    let hashed = HashedRwSet::decode(collection.hashed_rwset.as_slice()).unwrap();
+    assert_eq!(hashed.hashed_writes[0].key_hash, state::sha256(b"k"));
+    assert_eq!(hashed.hashed_writes[0].value_hash, state::sha256(b"v"));
+    let private_set =
+        fabric_protos::rwset::TxPvtReadWriteSet::decode(result.private_rwset.as_slice()).unwrap();
+    let private_bytes = &private_set.ns_pvt_rwset[0].collection_pvt_rwset[0].rwset;
+    assert_eq!(collection.pvt_rwset_hash, state::sha256(private_bytes));
+    assert!(
+        !result.rwset.windows(1).any(|byte| byte == b"v"),
+        "the value is not public"
+    );
+    let read = ledger
+        .invoke(
+            &chaincode,
+            private(&[("get", "k", ""), ("hash", "k", ""), ("get", "x", "")]),
+        )
+        .await;
+    assert_eq!(answer(&read), r#"["v","32",""]"#);
+}
+
+#[tokio::test]
+async fn deleted_and_purged_private_values_are_gone() {
+    for how in ["del", "purge"] {
+        let (ledger, chaincode) = ledger();
+        ledger
+            .invoke(&chaincode, private(&[("put", "k", "v")]))
+            .await;
+        let result = ledger.invoke(&chaincode, private(&[(how, "k", "")])).await;
+        let set = TxReadWriteSet::decode(result.rwset.as_slice()).unwrap();
+        let collection = &set.ns_rwset[0].collection_hashed_rwset[0];
+        let hashed = HashedRwSet::decode(collection.hashed_rwset.as_slice()).unwrap();
+        assert!(hashed.hashed_writes[0].is_delete);
+        assert_eq!(hashed.hashed_writes[0].is_purge, how == "purge");
+        let read = ledger
+            .invoke(&chaincode, private(&[("get", "k", ""), ("hash", "k", "")]))
+            .await;
+        assert_eq!(answer(&read), r#"["",""]"#);
+        assert!(ledger.private_keys("c").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn private_metadata_belong_to_the_hash() {
+    let (ledger, chaincode) = ledger();
+    ledger
+        .invoke(
+            &chaincode,
+            private(&[("put", "k", "v"), ("policy", "k", "P")]),
+        )
+        .await;
+    let read = ledger
+        .invoke(
+            &chaincode,
+            private(&[("getpolicy", "k", ""), ("get", "k", "")]),
+        )
+        .await;
+    assert_eq!(answer(&read), r#"["P","v"]"#);
+}
+
+#[tokio::test]
+async fn private_reads_conflict_like_public_ones() {
+    let (ledger, chaincode) = ledger();
+    ledger
+        .invoke(&chaincode, private(&[("put", "k", "1")]))
+        .await;
+    let steps = [("get", "k", ""), ("put", "k", "2")];
+    let one = ledger.simulate(&chaincode, private(&steps)).await;
+    let two = ledger.simulate(&chaincode, private(&steps)).await;
+    let codes = ledger.commit(&[one, two]);
+    assert_eq!(
+        codes,
+        [ValidationCode::Valid, ValidationCode::MvccReadConflict]
+    );
+}
+
+#[tokio::test]
+async fn a_value_that_has_not_arrived_is_refused() {
+    let (ledger, chaincode) = ledger();
+    ledger
+        .invoke(&chaincode, private(&[("put", "k", "v")]))
+        .await;
+    ledger.lose_private_value("c", "k");
+    let read = ledger
+        .invoke(&chaincode, private(&[("get", "k", "")]))
+        .await;
+    assert!(
+        read.response.message.ends_with(
+            "private data matching public hash version is not available. Public hash version = \
+             {BlockNum: 1, TxNum: 0}, Private data version = <nil>"
+        ),
+        "{}",
+        read.response.message
+    );
+}
+
+#[tokio::test]
+async fn private_ranges_and_writes_exclude_each_other() {
+    let (ledger, chaincode) = ledger();
+    let composite = |part: &str| create_composite_key("t", &["p", part]).unwrap();
+    let (a, b) = (composite("a"), composite("b"));
+    let steps = [("put", "x", "1"), ("put", &a, "2"), ("put", &b, "3")];
+    ledger.invoke(&chaincode, private(&steps)).await;
+    let range = ("range", "", "");
+    let read = ledger
+        .invoke(
+            &chaincode,
+            private(&[range, ("after", "p", ""), ("after", "p", &a)]),
+        )
+        .await;
+    assert_eq!(answer(&read), r#"["x","|t|p|a|,|t|p|b|","|t|p|b|"]"#);
+    // A private range leaves nothing in the read set.
+    let result = ledger.simulate(&chaincode, private(&[range])).await;
+    assert!(
+        TxReadWriteSet::decode(result.rwset.as_slice())
+            .unwrap()
+            .ns_rwset
+            .is_empty()
+    );
+    for steps in [[range, ("put", "y", "1")], [("put", "y", "1"), range]] {
+        let refused = ledger.invoke(&chaincode, private(&steps)).await;
+        assert!(
+            refused.response.message.contains("unsuppored transaction"),
+            "{refused:?}"
+        );
+    }
+    let outside = ledger
+        .invoke(&chaincode, private(&[("after", "q", &a)]))
+        .await;
+    assert_eq!(outside.response.status, 400);
+}
+
+#[tokio::test]
+async fn collections_must_be_defined_and_may_be_closed_to_strangers() {
+    let chaincode = Chaincode::new().with(Script);
+    let undefined = MemoryLedger::new("ch");
+    let result = undefined
+        .invoke(&chaincode, private(&[("put", "k", "v")]))
+        .await;
+    assert!(
+        result
+            .response
+            .message
+            .contains("collection config not defined for chaincode [chaincode]")
+    );
+    let other = MemoryLedger::new("ch").with_collections(&["d"]);
+    let result = other
+        .invoke(&chaincode, private(&[("put", "k", "v")]))
+        .await;
+    assert!(
+        result
+            .response
+            .message
+            .contains("collection [c] not defined")
+    );
+    let closed = CollectionConfig::new("c")
+        .members(&["Org1MSP"])
+        .member_only_read()
+        .member_only_write();
+    let closed = MemoryLedger::new("ch").with_collection(closed);
+    for (msp_id, step, refused) in [
+        ("Org1MSP", "put", None),
+        ("Org1MSP", "get", None),
+        ("Org2MSP", "put", Some("write access permission")),
+        ("Org2MSP", "get", Some("read access permission")),
+        ("Org2MSP", "hash", None),
+    ] {
+        let identity = fabric_protos::msp::SerializedIdentity {
+            mspid: msp_id.to_owned(),
+            id_bytes: vec![],
+        };
+        let client = closed.as_client(identity.encode_to_vec());
+        let result = client
+            .invoke(&chaincode, private(&[(step, "k", "v")]))
+            .await;
+        match refused {
+            None => assert!(result.response.is_success(), "{msp_id} {step}"),
+            Some(text) => assert!(result.response.message.contains(text), "{msp_id} {step}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_chaincodes_join_the_transaction_under_their_own_name() {
+    let (ledger, chaincode) = ledger();
+    let ledger = ledger.with_other_chaincode("other", Chaincode::new().with(Script));
+    let call = |name: &str, channel: &str, args: &[&str]| {
+        Tx::submit("Call")
+            .argument(name)
+            .argument(channel)
+            .json(args)
+    };
+    let result = ledger
+        .invoke(&chaincode, call("other", "", &["Increase", "k"]))
+        .await;
+    assert_eq!(answer(&result), "200 1");
+    assert_eq!(result.event.unwrap().name, "Called");
+    let written: Vec<_> = result
+        .writes
+        .iter()
+        .map(|w| (w.namespace.as_str(), w.key.as_str()))
+        .collect();
+    assert_eq!(written, [("other", "k")]);
+    assert_eq!(ledger.state("k"), None);
+    for (tx, expected) in [
+        (call("other", "ch", &["Fail"]), "409 no"),
+        (
+            call("none", "", &["X"]),
+            "500 INVOKE_CHAINCODE failed: transaction ID: ",
+        ),
+        (
+            call("chaincode", "", &["Get", "k"]),
+            "500 INVOKE_CHAINCODE failed: transaction ID: ",
+        ),
+        (
+            call("other", "elsewhere", &["X"]),
+            "500 INVOKE_CHAINCODE failed: transaction ID: ",
+        ),
+    ] {
+        let result = ledger.simulate(&chaincode, tx).await;
+        assert!(answer(&result).starts_with(expected), "{}", answer(&result));
+    }
+}
+
+#[tokio::test]
+async fn the_call_carries_what_the_test_says() {
+    let (ledger, chaincode) = ledger();
+    let client = ledger
+        .as_client("me")
+        .with_timestamp(Timestamp {
+            seconds: 5,
+            nanos: 0,
+        })
+        .with_transient("t", "hidden");
+    let result = client
+        .simulate(&chaincode, Tx::evaluate("About").tx_id("id"))
+        .await;
+    assert_eq!(answer(&result), r#"["ch","id","5","hidden","me"]"#);
+    let tx = Tx::evaluate("About")
+        .tx_id("id")
+        .creator("you")
+        .transient("t", "other");
+    let result = client
+        .simulate(
+            &chaincode,
+            tx.timestamp(Timestamp {
+                seconds: 6,
+                nanos: 0,
+            }),
+        )
+        .await;
+    assert_eq!(answer(&result), r#"["ch","id","6","other","you"]"#);
+}
+
+#[tokio::test]
+async fn keys_that_break_the_rules_do_not_reach_the_ledger() {
+    let (ledger, chaincode) = ledger();
+    for key in ["", "\0", "\0a"] {
+        let result = ledger
+            .simulate(&chaincode, Tx::submit("Put").json(&[(key, "v")]))
+            .await;
+        assert_eq!(result.response.status, 400, "{key:?}");
+    }
+    let missing = ledger
+        .simulate(&chaincode, Tx::evaluate("Many").json(&["a", "b"]))
+        .await;
+    assert_eq!(answer(&missing), "[null,null]");
+    for bounds in [("\0", ""), ("", "\0")] {
+        let result = ledger
+            .simulate(&chaincode, count(bounds.0, bounds.1, 1))
+            .await;
+        assert_eq!(result.response.status, 400, "{bounds:?}");
+    }
+}
