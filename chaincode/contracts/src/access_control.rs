@@ -136,3 +136,6 @@ impl AccessControl {
         Ok(reads::list(ctx, &filter).await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ mod failure;
 mod input;
 mod keys;
 mod ledger;
+#[cfg(test)]
+mod privacy_tests;
 mod record_registry;
 mod scan;
 mod signed;
@@ -34,4 +36,49 @@ pub fn chaincode() -> fabric_shim::Chaincode {
     fabric_shim::Chaincode::new()
         .with(RecordRegistry)
         .with(AccessControl)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use contract_interface::names::transactions::*;
+    use fabric_shim::testing::{MemoryLedger, Tx};
+
+    #[tokio::test]
+    async fn transactions_are_those_of_the_interface() {
+        let tx = Tx::evaluate("org.hyperledger.fabric:GetMetadata");
+        let ledger = MemoryLedger::new("mychannel");
+        let answer = ledger.invoke(&crate::chaincode(), tx).await.response;
+        let metadata: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+        let contracts = metadata["contracts"].as_object().unwrap();
+        let names: BTreeSet<String> = contracts
+            .iter()
+            .filter(|(contract, _)| !contract.starts_with("org.hyperledger"))
+            .flat_map(|(contract, description)| {
+                let transactions = description["transactions"].as_array().unwrap().iter();
+                transactions.map(move |t| format!("{contract}:{}", t["name"].as_str().unwrap()))
+            })
+            .collect();
+        let expected = [
+            REGISTER_PARTICIPANT,
+            REGISTER_DEVICE,
+            GET_PARTICIPANT,
+            GET_PARTICIPANT_BY_THUMBPRINT,
+            LIST_PARTICIPANTS,
+            GET_DEVICE,
+            LIST_DEVICES,
+            GRANT_ACCESS,
+            REVOKE_ACCESS,
+            LIST_GRANTS,
+            FIND_GRANT,
+            AUTHORIZE_READ,
+            LIST_READS,
+            REGISTER_RECORDS,
+            GET_RECORD,
+            LIST_RECORDS,
+            GET_WRAPS,
+        ];
+        assert_eq!(names, expected.map(str::to_owned).into());
+    }
 }

@@ -48,3 +48,6 @@ impl RecordRegistry {
         Ok(query::wraps(ctx, &id).await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

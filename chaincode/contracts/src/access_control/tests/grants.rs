@@ -1,0 +1,321 @@
+use contract_interface::access::GrantChanged;
+use contract_interface::names::{events, transactions};
+use contract_interface::{
+    ErrorCode, Grant, GrantEntry, GrantFilter, GrantId, GrantPage, GrantProposal, GrantStatus,
+    Grantee, MspId, PageRequest, Purpose, ReasonCode, RecordId, Role,
+};
+use fabric_shim::testing::Tx;
+
+use crate::testing::Who::*;
+use crate::testing::*;
+
+const LIST: &str = transactions::LIST_GRANTS;
+
+fn org(n: u8) -> MspId {
+    format!("Org{n}MSP").parse().unwrap()
+}
+
+async fn give(world: &mut World, signer: Who, grant: &Grant) -> GrantId {
+    let tx = world.grant_access(signer, grant);
+    let changed: GrantChanged = world.get(Oracle1, tx).await;
+    assert_eq!(changed.grant_id, grant.grant_id);
+    grant.grant_id
+}
+
+async fn listed(world: &mut World, who: Who, mut filter: GrantFilter) -> Vec<GrantEntry> {
+    let mut grants = Vec::new();
+    loop {
+        let page: GrantPage = world.get(who, query(LIST, &filter)).await;
+        grants.extend(page.grants);
+        match page.next_page_token {
+            Some(token) => filter.page.page_token = Some(token),
+            None => return grants,
+        }
+    }
+}
+
+fn of(patient: Who) -> GrantFilter {
+    GrantFilter {
+        patient: Some(patient.pseudonym()),
+        ..GrantFilter::default()
+    }
+}
+
+fn to(grantee: Who) -> GrantFilter {
+    GrantFilter {
+        grantee: Some(grantee.id()),
+        ..GrantFilter::default()
+    }
+}
+
+#[tokio::test]
+async fn a_grant_is_given_and_ended_by_its_patient() {
+    let mut world = World::populated().await;
+    let grant = world.grant(Grantee::Participant(Provider2.id()));
+    let tx = world.grant_access(Patient, &grant);
+    let given = world.ok(Oracle1, tx).await;
+    let event = given.event.unwrap();
+    assert_eq!(event.name, events::GRANT_GIVEN);
+    assert_eq!(
+        event.payload,
+        json(&GrantChanged {
+            grant_id: grant.grant_id
+        })
+    );
+
+    let entries = listed(&mut world, Patient, of(Patient)).await;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].grant, grant);
+    assert_eq!(
+        (entries[0].status, entries[0].version),
+        (GrantStatus::Active, 1)
+    );
+
+    world.now += 10;
+    let tx = world.revoke_access(Patient, grant.grant_id);
+    let revoked = world.ok(Oracle2, tx).await;
+    assert_eq!(revoked.event.unwrap().name, events::GRANT_REVOKED);
+    let entry = listed(&mut world, Patient, of(Patient)).await.remove(0);
+    assert_eq!((entry.status, entry.version), (GrantStatus::Revoked, 2));
+    assert_eq!(
+        (entry.revoked_at, entry.requests.len()),
+        (Some(world.time(0)), 2)
+    );
+    let tx = world.revoke_access(Patient, grant.grant_id);
+    world.refused(Oracle1, tx, ErrorCode::GrantConflict).await;
+    let tx = world.grant_access(Patient, &grant);
+    world.refused(Oracle1, tx, ErrorCode::GrantConflict).await;
+}
+
+#[tokio::test]
+async fn only_the_patient_gives_and_only_the_giver_ends() {
+    let mut world = World::populated().await;
+    let grant = world.grant(Grantee::Participant(Provider1.id()));
+    for signer in [Provider1, Oracle1, Auditor1] {
+        let tx = world.grant_access(signer, &grant);
+        world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+    }
+    give(&mut world, Patient, &grant).await;
+    let tx = world.revoke_access(OtherPatient, grant.grant_id);
+    world.refused(Oracle1, tx, ErrorCode::GrantNotFound).await;
+    let tx = world.revoke_access(Provider1, grant.grant_id);
+    world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+}
+
+#[tokio::test]
+async fn another_patients_grant_with_the_same_id_is_another_grant() {
+    let (mut world, record) = World::with_record().await;
+    let mut grant = world.grant(Grantee::Participant(Provider1.id()));
+    give(&mut world, OtherPatient, &grant).await;
+    let hint = Some(grant.grant_id);
+    let reason = world
+        .read(Provider1, record.record_id, Purpose::Treat, hint)
+        .await;
+    assert_eq!(reason, ReasonCode::GrantUnknown);
+    grant.purposes = vec![Purpose::Hresch];
+    give(&mut world, Patient, &grant).await;
+    let reason = world
+        .read(Provider1, record.record_id, Purpose::Hresch, hint)
+        .await;
+    assert_eq!(reason, ReasonCode::Granted);
+}
+
+#[tokio::test]
+async fn a_grant_that_makes_no_sense_is_refused() {
+    let mut world = World::populated().await;
+    let good = world.grant(Grantee::Organization(org(2)));
+    let (past, before) = (world.time(0), world.time(-7200));
+    let types = (0..65).map(|n| format!("t{n}").parse().unwrap()).collect();
+    for grant in [
+        Grant {
+            valid_until: past,
+            ..good.clone()
+        },
+        Grant {
+            valid_until: before,
+            ..good.clone()
+        },
+        Grant {
+            purposes: vec![],
+            ..good.clone()
+        },
+        Grant {
+            types,
+            ..good.clone()
+        },
+        Grant {
+            grantee: Grantee::Role {
+                msp_id: org(2),
+                role: Role::Patient,
+            },
+            ..good.clone()
+        },
+    ] {
+        let tx = world.grant_access(Patient, &grant);
+        world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+    }
+}
+
+#[tokio::test]
+async fn grants_are_listed_to_those_whom_they_concern() {
+    let mut world = World::populated().await;
+    let to_one = world.grant(Grantee::Participant(Provider1.id()));
+    let to_organization = world.grant(Grantee::Organization(org(2)));
+    let to_role = world.grant(Grantee::Role {
+        msp_id: org(1),
+        role: Role::Provider,
+    });
+    for grant in [&to_one, &to_organization, &to_role] {
+        give(&mut world, Patient, grant).await;
+    }
+    let other = world.grant(Grantee::Participant(Provider1.id()));
+    give(&mut world, OtherPatient, &other).await;
+
+    for (who, filter, expected) in [
+        (
+            Patient,
+            of(Patient),
+            vec![&to_one, &to_organization, &to_role],
+        ),
+        (
+            Oracle2,
+            of(Patient),
+            vec![&to_one, &to_organization, &to_role],
+        ),
+        (
+            Auditor1,
+            of(Patient),
+            vec![&to_one, &to_organization, &to_role],
+        ),
+        (Auditor2, of(Patient), vec![&to_organization]),
+        (Provider1, of(Patient), vec![&to_one, &to_role]),
+        (Provider2, of(Patient), vec![&to_organization]),
+        (OtherPatient, of(Patient), vec![]),
+        (Provider1, to(Provider1), vec![&to_one, &to_role, &other]),
+        (Provider2, to(Provider2), vec![&to_organization]),
+        (Provider2, to(Provider1), vec![]),
+        (Patient, to(Provider1), vec![&to_one, &to_role]),
+        (Oracle1, to(Provider1), vec![&to_one, &to_role, &other]),
+    ] {
+        for page_size in [1, 2, 50] {
+            let page = PageRequest {
+                page_size: Some(page_size),
+                page_token: None,
+            };
+            let filter = GrantFilter {
+                page,
+                ..filter.clone()
+            };
+            let entries = listed(&mut world, who, filter.clone()).await;
+            let mut ids: Vec<_> = entries.iter().map(|entry| entry.grant.grant_id).collect();
+            let mut expected: Vec<_> = expected.iter().map(|grant| grant.grant_id).collect();
+            ids.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(ids, expected, "{who:?} {filter:?}");
+        }
+    }
+    let both = GrantFilter {
+        grantee: Some(Provider1.id()),
+        ..of(Patient)
+    };
+    for filter in [GrantFilter::default(), both] {
+        world
+            .refused(Oracle1, query(LIST, &filter), ErrorCode::InvalidArgument)
+            .await;
+    }
+    let tx = query(LIST, &to(Nobody));
+    world
+        .refused(Oracle1, tx, ErrorCode::ParticipantNotFound)
+        .await;
+    world
+        .refused(
+            Oracle1,
+            for_caller(query(LIST, &of(Patient)), Nobody),
+            ErrorCode::UnknownParticipant,
+        )
+        .await;
+}
+
+fn find(record: RecordId, reader: Who, purpose: Purpose, at: impl ToString) -> Tx {
+    query_text(transactions::FIND_GRANT, &record)
+        .argument(reader.id().to_string())
+        .argument(purpose.to_string())
+        .argument(at.to_string())
+}
+
+#[tokio::test]
+async fn the_proposed_grant_is_the_nearest_to_a_permit() {
+    let (mut world, record) = World::with_record().await;
+    let id = record.record_id;
+    let now = world.time(0);
+    let check = async |world: &mut World, reader, expected: GrantProposal| {
+        let found: GrantProposal = world
+            .get(Oracle1, find(id, reader, Purpose::Treat, now))
+            .await;
+        assert_eq!(found, expected);
+    };
+    let nothing = |expected| GrantProposal {
+        grant_id: None,
+        expected,
+    };
+    check(&mut world, Provider1, nothing(ReasonCode::NoGrant)).await;
+    check(
+        &mut world,
+        Patient,
+        nothing(ReasonCode::PurposeNotForPatients),
+    )
+    .await;
+    check(&mut world, Auditor1, nothing(ReasonCode::RoleNotAllowed)).await;
+
+    let revoked = world.grant(Grantee::Participant(Provider1.id()));
+    give(&mut world, Patient, &revoked).await;
+    let tx = world.revoke_access(Patient, revoked.grant_id);
+    world.ok(Oracle1, tx).await;
+    let proposal = |grant: &Grant, expected| GrantProposal {
+        grant_id: Some(grant.grant_id),
+        expected,
+    };
+    check(
+        &mut world,
+        Provider1,
+        proposal(&revoked, ReasonCode::GrantRevoked),
+    )
+    .await;
+
+    let mut research = world.grant(Grantee::Organization(org(1)));
+    research.purposes = vec![Purpose::Hresch];
+    give(&mut world, Patient, &research).await;
+    check(
+        &mut world,
+        Provider1,
+        proposal(&research, ReasonCode::PurposeNotCovered),
+    )
+    .await;
+
+    let good = world.grant(Grantee::Role {
+        msp_id: org(1),
+        role: Role::Provider,
+    });
+    give(&mut world, Patient, &good).await;
+    check(&mut world, Provider1, proposal(&good, ReasonCode::Granted)).await;
+    check(&mut world, Provider2, nothing(ReasonCode::NoGrant)).await;
+
+    for who in [Provider1, Patient, Auditor1] {
+        world
+            .refused(
+                who,
+                find(id, Provider1, Purpose::Treat, now),
+                ErrorCode::Forbidden,
+            )
+            .await;
+    }
+    let unknown = RecordId::from_bytes([0; 16]);
+    let tx = find(unknown, Provider1, Purpose::Treat, now);
+    world.refused(Oracle1, tx, ErrorCode::RecordNotFound).await;
+    let tx = find(id, Nobody, Purpose::Treat, now);
+    world
+        .refused(Oracle1, tx, ErrorCode::ParticipantNotFound)
+        .await;
+    let tx = find(id, Provider1, Purpose::Treat, "now");
+    world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+}

@@ -1,0 +1,222 @@
+//! Attacks on signed requests. The same code checks all three kinds; most cases use reads.
+
+use contract_interface::names::{transactions, transient};
+use contract_interface::{
+    AuthorizeRead, ErrorCode, GrantAccess, Grantee, Nonce, Participant, Purpose, RevokeAccess,
+    SignedRequest, Status,
+};
+use fabric_msp::jws;
+
+use crate::testing::Who::*;
+use crate::testing::*;
+
+const PURPOSE: Purpose = Purpose::Treat;
+
+async fn world_and_request() -> (World, SignedRequest<AuthorizeRead>) {
+    let (mut world, record) = World::with_record().await;
+    let body = AuthorizeRead {
+        record_id: record.record_id,
+        purpose: PURPOSE,
+    };
+    let request = world.request(body);
+    (world, request)
+}
+
+#[tokio::test]
+async fn a_signer_whom_nobody_registered_is_unknown() {
+    let (mut world, request) = world_and_request().await;
+    for who in [Nobody, Provider1Renewed] {
+        let tx = world.signed(who, &request);
+        world
+            .refused(Oracle1, tx, ErrorCode::UnknownParticipant)
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_signature_by_another_key_is_refused() {
+    let (mut world, request) = world_and_request().await;
+    let forged = jws::sign(Provider2.identity(), &json(&request)).unwrap();
+    let honest = jws::sign(Provider1.identity(), &json(&request)).unwrap();
+    let (header, _) = honest.split_once('.').unwrap();
+    let (_, rest) = forged.split_once('.').unwrap();
+    let tx = world
+        .salted(transactions::AUTHORIZE_READ)
+        .transient(transient::REQUEST, format!("{header}.{rest}"));
+    world
+        .refused(Oracle1, tx, ErrorCode::SignatureInvalid)
+        .await;
+}
+
+#[tokio::test]
+async fn a_payload_changed_after_signing_is_refused() {
+    let (mut world, request) = world_and_request().await;
+    let other = SignedRequest {
+        body: AuthorizeRead {
+            purpose: Purpose::Btg,
+            ..request.body.clone()
+        },
+        ..request.clone()
+    };
+    let honest = jws::sign(Provider1.identity(), &json(&request)).unwrap();
+    let other = jws::sign(Provider1.identity(), &json(&other)).unwrap();
+    let (first, second): (Vec<_>, Vec<_>) =
+        (honest.split('.').collect(), other.split('.').collect());
+    let tx = world.salted(transactions::AUTHORIZE_READ).transient(
+        transient::REQUEST,
+        [first[0], second[1], first[2]].join("."),
+    );
+    world
+        .refused(Oracle1, tx, ErrorCode::SignatureInvalid)
+        .await;
+}
+
+#[tokio::test]
+async fn a_nonce_serves_once() {
+    let (mut world, request) = world_and_request().await;
+    let tx = world.signed(Provider1, &request);
+    world.ok(Oracle1, tx).await;
+    let tx = world.signed(Provider1, &request);
+    world.refused(Oracle1, tx, ErrorCode::NonceUsed).await;
+    let tx = world.signed(Provider1, &request);
+    world.refused(Oracle2, tx, ErrorCode::NonceUsed).await;
+
+    let other_body = SignedRequest {
+        body: AuthorizeRead {
+            purpose: Purpose::Btg,
+            ..request.body.clone()
+        },
+        ..request.clone()
+    };
+    let tx = world.signed(Provider1, &other_body);
+    world.refused(Oracle1, tx, ErrorCode::NonceUsed).await;
+    let tx = world.signed(Provider2, &request);
+    world.ok(Oracle1, tx).await;
+}
+
+#[tokio::test]
+async fn a_nonce_serves_once_even_inside_one_block() {
+    let (mut world, request) = world_and_request().await;
+    let first = world.signed(Provider1, &request);
+    let second = world.signed(Provider1, &request);
+    let results = [
+        world.simulate(Oracle1, first).await,
+        world.simulate(Oracle2, second).await,
+    ];
+    assert!(results.iter().all(|result| result.response.is_success()));
+    use fabric_shim::testing::ValidationCode::{MvccReadConflict, Valid};
+    assert_eq!(world.ledger.commit(&results), [Valid, MvccReadConflict]);
+}
+
+#[tokio::test]
+async fn a_request_serves_now_here_and_for_its_action() {
+    let (mut world, request) = world_and_request().await;
+    for (offset, good) in [(-301, false), (-300, true), (300, true), (301, false)] {
+        let request = SignedRequest {
+            iat: world.time(offset),
+            nonce: Nonce::from_bytes(&world.random()).unwrap(),
+            ..request.clone()
+        };
+        let tx = world.signed(Provider1, &request);
+        if good {
+            world.ok(Oracle1, tx).await;
+        } else {
+            world.refused(Oracle1, tx, ErrorCode::RequestExpired).await;
+        }
+    }
+    let elsewhere = SignedRequest {
+        channel: "otherchannel".to_owned(),
+        ..request.clone()
+    };
+    let tx = world.signed(Provider1, &elsewhere);
+    world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+
+    let other_action = SignedRequest {
+        action: transactions::GRANT_ACCESS.to_owned(),
+        ..request.clone()
+    };
+    let tx = world.signed(Provider1, &other_action);
+    world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+
+    let honest = jws::sign(Provider1.identity(), &json(&request)).unwrap();
+    for action in [transactions::GRANT_ACCESS, transactions::REVOKE_ACCESS] {
+        let tx = world
+            .salted(action)
+            .transient(transient::REQUEST, honest.clone());
+        world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+    }
+}
+
+#[tokio::test]
+async fn only_an_oracle_submits() {
+    let (mut world, request) = world_and_request().await;
+    for who in [Provider1, Patient, Admin1, Auditor1, Nobody] {
+        let tx = world.signed(Provider1, &request);
+        world.refused(who, tx, ErrorCode::Forbidden).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_jws_is_refused() {
+    let (mut world, request) = world_and_request().await;
+    let honest = jws::sign(Provider1.identity(), &json(&request)).unwrap();
+    let none = honest.replacen("eyJhbGciOiJFUzI1NiI", "eyJhbGciOiJub25lIi", 1);
+    let (unsigned, _) = honest.rsplit_once('.').unwrap();
+    for bad in [
+        String::new(),
+        "a.b.c".to_owned(),
+        "{}".to_owned(),
+        none,
+        format!("{honest}.x"),
+        format!("{honest}="),
+        " ".repeat(70_000),
+        jws::sign(Provider1.identity(), b"[]").unwrap(),
+        jws::sign(Provider1.identity(), b"\xff").unwrap(),
+    ] {
+        let tx = world
+            .salted(transactions::AUTHORIZE_READ)
+            .transient(transient::REQUEST, bad);
+        world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+    }
+    let tx = world
+        .salted(transactions::AUTHORIZE_READ)
+        .transient(transient::REQUEST, format!("{unsigned}."));
+    world
+        .refused(Oracle1, tx, ErrorCode::SignatureInvalid)
+        .await;
+    let tx = world
+        .salted(transactions::AUTHORIZE_READ)
+        .transient(transient::REQUEST, vec![0xff]);
+    world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+    let tx = fabric_shim::testing::Tx::submit(transactions::AUTHORIZE_READ)
+        .transient(transient::REQUEST, honest);
+    let message = world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+    assert!(message.contains("salt"), "{message}");
+}
+
+#[tokio::test]
+async fn patients_and_providers_who_are_not_active_do_not_act() {
+    let mut world = World::populated().await;
+    let grant = world.grant(Grantee::Participant(Provider1.id()));
+    let tx = world.grant_access(Patient, &grant);
+    world.ok(Oracle1, tx).await;
+    let mut registration = world.registration(Patient, contract_interface::Role::Patient);
+    registration.status = Status::Suspended;
+    let tx = world.register_participant(registration);
+    world.ok(Oracle1, tx).await;
+    let other = world.grant(Grantee::Participant(Provider1.id()));
+    let request = world.request(GrantAccess { grant: other });
+    let tx = world.signed(Patient, &request);
+    world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+    let request = world.request(RevokeAccess {
+        grant_id: grant.grant_id,
+    });
+    let tx = world.signed(Patient, &request);
+    world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+    let tx = query_text(transactions::GET_PARTICIPANT, &Patient.id());
+    world
+        .refused(Patient, tx.clone(), ErrorCode::Forbidden)
+        .await;
+    let seen: Participant = world.get(Oracle1, tx).await;
+    assert_eq!(seen.status, Status::Suspended);
+}
