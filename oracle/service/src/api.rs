@@ -1,0 +1,62 @@
+//! REST for people and programs: who takes part, which records there are, what is in them, who may
+//! read and who did.
+//!
+//! ```text
+//! TCP ─ TLS (proof of key) ─ limits ─ trace ID ─ warp routes ─ caller judged by MSPs ─ handler
+//!                                                                                │
+//!                     RFC 9457 problem ◀── one mapping (problem) ◀── Ledger, Opener, Kubo
+//! ```
+//!
+//! A handler parses every ID into its type, asks the ledger as the caller's own viewer, and
+//! answers with the contracts' JSON. It decides nothing about access: the contracts do. The whole
+//! API is a service that can be called without a socket, which is how it is tested.
+
+mod bundle;
+mod callers;
+mod context;
+mod openapi;
+mod permit_body;
+mod problem;
+mod readiness;
+mod routes;
+mod server;
+mod signed;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+mod types;
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+
+pub(crate) use self::callers::Callers;
+pub(crate) use self::readiness::{Probes, Readiness};
+pub(crate) use self::routes::Routes;
+pub(crate) use self::server::Server;
+pub use self::{openapi::document as openapi_document, server::ServerError};
+
+use crate::ingest::directory::DeviceDirectory;
+use crate::ledger::Ledger;
+use crate::open::Opener;
+
+/// What the handlers work with.
+#[derive(Debug)]
+pub(crate) struct Api {
+    /// The channel.
+    pub(crate) ledger: Ledger,
+    /// Whose people may call.
+    pub(crate) callers: Callers,
+    /// What the way in remembers of devices and patients; told to forget what is changed here.
+    pub(crate) devices: Arc<DeviceDirectory>,
+    /// The way to what is in a record.
+    pub(crate) opener: Opener,
+    /// Whether the organisation's policy lets the oracle open records for permitted readers.
+    pub(crate) open_for_readers: bool,
+    /// Bytes of a request's body.
+    pub(crate) max_body: u64,
+    /// What the oracle depends on, as last seen.
+    pub(crate) readiness: Readiness,
+    /// The metrics' text, when the program records any.
+    pub(crate) metrics: Option<PrometheusHandle>,
+}

@@ -1,0 +1,133 @@
+//! Who is calling: the certificate of the TLS session, judged by the configured MSPs.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use fabric_msp::{Certificate, Msp, MspError, MspId, NodeOu};
+use http::StatusCode;
+
+use crate::api::problem::Problem;
+use crate::config::CallerOrganization;
+
+/// The attribute that says what someone is.
+const ROLE_ATTRIBUTE: &str = "salus.role";
+
+/// The organisations whose people may call.
+#[derive(Debug)]
+pub(crate) struct Callers {
+    organizations: Vec<CallerOrganization>,
+    /// Std lock: replaced whole when revocation lists are read again, cloned out for each check,
+    /// never held across an await.
+    msps: RwLock<Arc<[Msp]>>,
+}
+
+/// A person or program whose certificate is valid now.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// As shown in the TLS handshake.
+    pub(crate) certificate: Certificate,
+    /// Whose it is.
+    pub(crate) msp_id: MspId,
+    /// The role its organisational unit gives it.
+    pub(crate) node_ou: Option<NodeOu>,
+}
+
+impl Caller {
+    /// Whether this is an administrator, by attribute or by NodeOU.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.node_ou == Some(NodeOu::Admin)
+            || self.certificate.attribute(ROLE_ATTRIBUTE) == Some("admin")
+    }
+}
+
+impl Callers {
+    /// Reads the MSP folders.
+    ///
+    /// # Errors
+    ///
+    /// [`MspError`] of the first folder that is no MSP.
+    pub(crate) fn load(organizations: &[CallerOrganization]) -> Result<Self, MspError> {
+        Ok(Self {
+            organizations: organizations.to_vec(),
+            msps: RwLock::new(read_msps(organizations)?),
+        })
+    }
+
+    /// Reads the folders again, for new revocation lists. On an error the MSPs in use stay.
+    ///
+    /// # Errors
+    ///
+    /// [`MspError`] of the first folder that is no MSP.
+    pub(crate) fn reload(&self) -> Result<(), MspError> {
+        let fresh = read_msps(&self.organizations)?;
+        *self.msps.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    /// Judges a certificate at a time.
+    ///
+    /// # Errors
+    ///
+    /// A 401 problem that says whether the certificate is expired, revoked or of nobody known.
+    pub(crate) fn authenticate(
+        &self,
+        certificate: &Certificate,
+        unix_seconds: i64,
+    ) -> Result<Caller, Problem> {
+        let msps = Arc::clone(&self.msps.read().unwrap_or_else(PoisonError::into_inner));
+        let mut refusal: Option<MspError> = None;
+        for msp in msps.iter() {
+            match msp.validate_at(certificate, unix_seconds) {
+                Ok(identity) => {
+                    return Ok(Caller {
+                        certificate: certificate.clone(),
+                        msp_id: msp.msp_id().clone(),
+                        node_ou: identity.node_ou,
+                    });
+                }
+                Err(error) if refusal.is_none() || !matches!(error, MspError::Untrusted { .. }) => {
+                    refusal = Some(error);
+                }
+                Err(_) => {}
+            }
+        }
+        Err(refused(refusal))
+    }
+}
+
+fn read_msps(organizations: &[CallerOrganization]) -> Result<Arc<[Msp]>, MspError> {
+    organizations
+        .iter()
+        .map(|organization| Msp::from_dir(organization.msp_id.clone(), &organization.msp_dir))
+        .collect()
+}
+
+/// The answer to a certificate that no MSP accepts; `refusal` is the most telling reason.
+fn refused(refusal: Option<MspError>) -> Problem {
+    let (code, detail) = match &refusal {
+        Some(MspError::OutsideValidity { .. }) => (
+            "CERTIFICATE_EXPIRED",
+            "Your certificate has expired or is not valid yet. Ask your organisation's \
+             administrator to renew it.",
+        ),
+        Some(MspError::Revoked { .. }) => (
+            "CERTIFICATE_REVOKED",
+            "Your certificate has been revoked. Ask your organisation's administrator for a new \
+             one.",
+        ),
+        Some(MspError::OrganizationalUnits { .. }) => (
+            "CERTIFICATE_REFUSED",
+            "Your certificate does not say which role you have in your organisation. Ask its \
+             administrator for a new one.",
+        ),
+        _ => (
+            "CERTIFICATE_REFUSED",
+            "Your certificate was not issued by an organisation this oracle serves. Use the \
+             certificate your organisation gave you, or ask its administrator.",
+        ),
+    };
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, code, detail);
+    match refusal {
+        Some(cause) => problem.caused_by(cause),
+        None => problem,
+    }
+}

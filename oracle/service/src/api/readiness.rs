@@ -1,0 +1,134 @@
+//! Whether the oracle can do its work: the truth of a moment ago.
+//!
+//! One task asks every part once a second; `/readyz` tells what it last saw. So that anyone may
+//! ask without a certificate, asking costs nothing and tells no host and no path.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+use crate::journal::Journal;
+use crate::ledger::Ledger;
+use crate::pipeline;
+use crate::store::Kubo;
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Time for an answer; a slower part counts as not ready.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the oracle depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct Probes {
+    pub(crate) ledger: Ledger,
+    pub(crate) store: Kubo,
+    pub(crate) journal: Journal,
+    pub(crate) pipeline: watch::Receiver<pipeline::Status>,
+}
+
+/// What was last seen of each part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct ReadyBody {
+    /// Whether every part is.
+    pub(crate) ready: bool,
+    /// Part by part: `fabric`, `ipfs`, `journal`, `pipeline`.
+    pub(crate) parts: BTreeMap<&'static str, Part>,
+}
+
+/// One part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Part {
+    /// Whether it answers or can be used.
+    pub(crate) ready: bool,
+    /// Readings or records waiting in it, where that has a meaning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) waiting: Option<u64>,
+}
+
+/// The last look, for any number of readers.
+#[derive(Debug, Clone)]
+pub(crate) struct Readiness(watch::Receiver<ReadyBody>);
+
+impl Readiness {
+    /// One that never changes.
+    #[cfg(test)]
+    pub(crate) fn fixed(seen: ReadyBody) -> Self {
+        Self(watch::channel(seen).1)
+    }
+
+    /// What was last seen.
+    pub(crate) fn now(&self) -> ReadyBody {
+        self.0.borrow().clone()
+    }
+
+    /// Waits until everything is ready.
+    pub(crate) async fn all(&mut self) {
+        // The sender ends only with the program, and then nobody waits any more.
+        let _ = self.0.wait_for(|seen| seen.ready).await;
+    }
+}
+
+impl Probes {
+    /// Starts looking. The future looks until `stop` and must be run.
+    pub(crate) fn watch(
+        self,
+        stop: CancellationToken,
+    ) -> (Readiness, impl Future<Output = ()> + Send) {
+        let nothing_seen = ReadyBody {
+            ready: false,
+            parts: BTreeMap::new(),
+        };
+        let (seen, readers) = watch::channel(nothing_seen);
+        let looking = async move {
+            loop {
+                let look = self.look().await;
+                seen.send_if_modified(|last| {
+                    let changed = *last != look;
+                    if changed && last.ready != look.ready {
+                        tracing::info!(ready = look.ready, parts = ?look.parts, "readiness");
+                    }
+                    *last = look;
+                    changed
+                });
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(INTERVAL) => {}
+                }
+            }
+        };
+        (Readiness(readers), looking)
+    }
+
+    async fn look(&self) -> ReadyBody {
+        let (fabric, ipfs) = tokio::join!(
+            tokio::time::timeout(ANSWER_TIMEOUT, self.ledger.ping()),
+            tokio::time::timeout(ANSWER_TIMEOUT, self.store.ping()),
+        );
+        let answered = |ready| Part {
+            ready,
+            waiting: None,
+        };
+        let parts = BTreeMap::from([
+            ("fabric", answered(matches!(fabric, Ok(Ok(()))))),
+            ("ipfs", answered(matches!(ipfs, Ok(Ok(()))))),
+            ("journal", answered(self.journal.is_writable())),
+            ("pipeline", self.pipeline_part()),
+        ]);
+        ReadyBody {
+            ready: parts.values().all(|part| part.ready),
+            parts,
+        }
+    }
+
+    fn pipeline_part(&self) -> Part {
+        let status = self.pipeline.borrow();
+        Part {
+            ready: status.running,
+            waiting: Some(status.waiting),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Whether the oracle lives, whether it can work, what it offers and what it counts.
+
+use contract_interface::UtcTime;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+use warp::reply::{Reply, Response};
+
+use super::{RestRequest, json};
+use crate::api::openapi;
+use crate::api::problem::Problem;
+use crate::clock;
+
+/// Media type of Prometheus' text format.
+const PROMETHEUS: &str = "text/plain; version=0.0.4";
+
+/// That the oracle lives.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LiveBody {
+    /// `ok`.
+    status: &'static str,
+    /// The oracle's clock, against which signed requests are judged.
+    #[schema(value_type = String)]
+    time: UtcTime,
+}
+
+/// Whether the process lives. Needs no certificate.
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = LiveBody)))]
+pub(crate) async fn live(_request: RestRequest) -> Result<Response, Problem> {
+    let body = LiveBody {
+        status: "ok",
+        time: clock::now(),
+    };
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// Whether it can do its work: Fabric and IPFS answer, the journal takes readings, the pipeline
+/// runs. Needs no certificate.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operation",
+    responses(
+        (status = 200, description = "ready", body = crate::api::readiness::ReadyBody),
+        (status = 503, description = "not ready", body = crate::api::readiness::ReadyBody),
+    )
+)]
+pub(crate) async fn ready(request: RestRequest) -> Result<Response, Problem> {
+    let seen = request.api.readiness.now();
+    let status = if seen.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    Ok(json(status, &seen))
+}
+
+/// This document. Needs no certificate.
+#[utoipa::path(get, path = "/openapi.json", tag = "operation", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
+pub(crate) async fn openapi(_request: RestRequest) -> Result<Response, Problem> {
+    Ok(json(StatusCode::OK, &openapi::document()))
+}
+
+/// Counters for Prometheus. For programs on the oracle's own machine and for administrators.
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String)))]
+pub(crate) async fn metrics(request: RestRequest) -> Result<Response, Problem> {
+    if !request.peer.address.is_loopback() {
+        request.own_admin()?;
+    }
+    let Some(metrics) = &request.api.metrics else {
+        return Err(Problem::not_found("This oracle counts nothing."));
+    };
+    let mut response = metrics.render().into_response();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROMETHEUS));
+    Ok(response)
+}

@@ -1,0 +1,92 @@
+//! Who takes part.
+
+use contract_interface::{ParticipantFilter, ParticipantRegistration};
+use http::StatusCode;
+use warp::reply::Response;
+
+use super::{Body, RestRequest, json, page, role};
+use crate::api::context::id;
+use crate::api::problem::Problem;
+use crate::api::types::ParticipantRegistered;
+use crate::ledger::Viewer;
+
+/// Lists participants, by pages. Patients are listed only when asked for, and only to those who
+/// may know them.
+#[utoipa::path(
+    get, path = "/v1/participants", tag = "directory",
+    params(
+        ("role" = Option<String>, Query, description = "oracle, patient, provider, admin or auditor"),
+        ("msp_id" = Option<String>, Query, description = "only this organisation's"),
+        ("page_size" = Option<u16>, Query, description = "1 to 200"),
+        ("page_token" = Option<String>, Query, description = "next_page_token of the page before"),
+    ),
+    responses(
+        (status = 200, body = crate::api::types::ParticipantPage),
+        (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
+    let caller = request.caller()?;
+    let mut query = request.query();
+    let filter = ParticipantFilter {
+        role: role(&mut query)?,
+        msp_id: query.take("msp_id")?,
+        page: page(&mut query)?,
+    };
+    query.finish()?;
+    let viewer = Viewer::Caller(&caller.certificate);
+    let found = request.api.ledger.participants(viewer, &filter).await?;
+    Ok(json(StatusCode::OK, &found))
+}
+
+/// One participant.
+#[utoipa::path(
+    get, path = "/v1/participants/{id}", tag = "directory",
+    params(("id" = String, Path, description = "32 lower-case hex digits")),
+    responses(
+        (status = 200, body = crate::api::types::Participant),
+        (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn one(segment: String, request: RestRequest) -> Result<Response, Problem> {
+    let caller = request.caller()?;
+    let participant_id = id(&segment, "participant")?;
+    request.query().finish()?;
+    let viewer = Viewer::Caller(&caller.certificate);
+    match request
+        .api
+        .ledger
+        .participant(viewer, &participant_id)
+        .await?
+    {
+        Some(participant) => Ok(json(StatusCode::OK, &participant)),
+        None => Err(Problem::not_found(
+            "No participant with this ID is registered.",
+        )),
+    }
+}
+
+/// Registers a participant of the oracle's organisation, renews a certificate or changes a status.
+/// For its administrators.
+#[utoipa::path(
+    post, path = "/v1/participants", tag = "directory",
+    request_body = crate::api::types::ParticipantRegistration,
+    responses(
+        (status = 200, description = "Changed, or already as wanted", body = ParticipantRegistered),
+        (status = 201, description = "Registered", body = ParticipantRegistered),
+        (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn register(request: RestRequest, body: Body) -> Result<Response, Problem> {
+    request.own_admin()?;
+    let registration: ParticipantRegistration = request.json_body(body)?;
+    let receipt = request
+        .api
+        .ledger
+        .register_participant(&registration)
+        .await?;
+    let as_patient = registration.participant_id.into();
+    request.api.devices.forget_patient(&as_patient);
+    let registered = ParticipantRegistered::new(registration.participant_id, &receipt);
+    Ok(json(registered.status(), &registered))
+}

@@ -1,0 +1,51 @@
+//! Who read what: every decision, permitted and denied.
+
+use contract_interface::{ReadFilter, Role};
+use http::StatusCode;
+use warp::reply::Response;
+
+use super::{RestRequest, json, page, period};
+use crate::api::problem::Problem;
+use crate::ledger::Viewer;
+
+/// Lists decisions on reads that the caller may see, in order of time, by pages. Without a patient,
+/// record or reader: a patient sees the reads of the own records, anyone else the own reads.
+#[utoipa::path(
+    get, path = "/v1/reads", tag = "consent",
+    params(
+        ("patient" = Option<String>, Query, description = "reads of this patient's records"),
+        ("record_id" = Option<String>, Query, description = "reads of this record"),
+        ("reader" = Option<String>, Query, description = "reads by this participant"),
+        ("from" = Option<String>, Query, description = "requested at or after, RFC 3339 in UTC"),
+        ("to" = Option<String>, Query, description = "requested at or before"),
+        ("page_size" = Option<u16>, Query, description = "1 to 200"),
+        ("page_token" = Option<String>, Query, description = "next_page_token of the page before"),
+    ),
+    responses(
+        (status = 200, body = crate::api::types::ReadPage),
+        (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
+    let caller = request.caller()?;
+    let mut query = request.query();
+    let mut filter = ReadFilter {
+        patient: query.take("patient")?,
+        record_id: query.take("record_id")?,
+        reader: query.take("reader")?,
+        ..ReadFilter::default()
+    };
+    (filter.from, filter.to) = period(&mut query)?;
+    filter.page = page(&mut query)?;
+    query.finish()?;
+    if filter.patient.is_none() && filter.record_id.is_none() && filter.reader.is_none() {
+        let participant = request.participant(&caller).await?;
+        match participant.role {
+            Role::Patient => filter.patient = Some(participant.participant_id.into()),
+            _ => filter.reader = Some(participant.participant_id),
+        }
+    }
+    let viewer = Viewer::Caller(&caller.certificate);
+    let found = request.api.ledger.reads(viewer, &filter).await?;
+    Ok(json(StatusCode::OK, &found))
+}

@@ -1,0 +1,246 @@
+//! Who the oracle is: its certificate and signing key, its decryption key, and its entry in the
+//! channel's directory.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract_interface::{Digest, Jwk, ParticipantId, ParticipantRegistration, Role, Status};
+use fabric_msp::{Certificate, IdentityError, MspId, SigningIdentity};
+use sealed_object::{KeyError, PrivateKey};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::ledger::{Ledger, LedgerError, Viewer};
+
+/// Permission bits of the key file that must be clear: it is the owner's alone.
+const NOT_THE_OWNERS: u32 = 0o077;
+/// Bytes of the key file; an RSA key of 8192 bits needs about 6 KiB.
+const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
+/// First wait before the channel is asked again at start; doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Longest wait before the channel is asked again at start.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// What the name of an oracle's ID is derived from, in front of MSP ID and subject.
+const ID_LABEL: &[u8] = b"salus oracle participant\0";
+
+/// The oracle's keys.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    /// Signs transactions.
+    pub(crate) signing: SigningIdentity,
+    /// Opens data keys.
+    pub(crate) decryption: Arc<PrivateKey>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity")
+            .field("msp_id", self.signing.msp_id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the oracle cannot be who it should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityLoadError {
+    /// Certificate or signing key.
+    #[error("the MSP folder {} cannot be used", path.display())]
+    Signing {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: IdentityError,
+    },
+    /// The key file cannot be read.
+    #[error("the encryption key file {} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Others than its owner may read the key file.
+    #[error(
+        "the encryption key file {} may be read by others than its owner (mode {mode:o}); \
+         set its mode to 600",
+        path.display()
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The key file holds no private RSA key as JWK.
+    #[error("the encryption key file {} holds no usable private RSA key (JWK)", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+}
+
+impl Identity {
+    /// Reads certificate and keys.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityLoadError`].
+    pub(crate) fn load(config: &Config) -> Result<Self, IdentityLoadError> {
+        let msp_dir = &config.identity.msp_dir;
+        let signing = SigningIdentity::from_msp_dir(config.organization.msp_id.clone(), msp_dir)
+            .map_err(|source| IdentityLoadError::Signing {
+                path: msp_dir.clone(),
+                source,
+            })?;
+        let decryption = decryption_key(&config.identity.encryption_key_file)?;
+        Ok(Self {
+            signing,
+            decryption: Arc::new(decryption),
+        })
+    }
+}
+
+fn decryption_key(path: &Path) -> Result<PrivateKey, IdentityLoadError> {
+    let read = |source| IdentityLoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let metadata = std::fs::metadata(path).map_err(read)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & NOT_THE_OWNERS != 0 {
+        return Err(IdentityLoadError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    if metadata.len() > KEY_FILE_BYTES_MAX {
+        return Err(read(std::io::ErrorKind::FileTooLarge.into()));
+    }
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(read)?);
+    PrivateKey::from_jwk(&text).map_err(|source| IdentityLoadError::Key {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Enters the oracle with its certificate and public key into the channel's directory, unless it
+/// is there as it should be. Asks until the channel answers or `stop`.
+///
+/// # Errors
+///
+/// [`LedgerError`] that asking again will not mend.
+pub(crate) async fn register(
+    ledger: &Ledger,
+    identity: &Identity,
+    stop: &CancellationToken,
+) -> Result<(), LedgerError> {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let error = match register_once(ledger, identity).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_retryable() => error,
+            Err(error) => return Err(error),
+        };
+        tracing::warn!(%error, ?wait, "the channel does not answer yet");
+        tokio::select! {
+            () = stop.cancelled() => return Err(error),
+            () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
+        }
+    }
+}
+
+async fn register_once(ledger: &Ledger, identity: &Identity) -> Result<(), LedgerError> {
+    let certificate = identity.signing.certificate();
+    let public_jwk = identity.decryption.public_key().to_jwk();
+    let encryption_key: Jwk = serde_json::from_str(&public_jwk).map_err(LedgerError::Answer)?;
+    let thumbprint = Digest::from_bytes(certificate.thumbprint());
+    let known = match ledger
+        .participant_by_thumbprint(Viewer::Oracle, &thumbprint)
+        .await
+    {
+        // Nobody is registered on a fresh channel: the first registration sets it up.
+        Err(LedgerError::Contract { code: Some(_), .. }) => None,
+        answer => answer?,
+    };
+    let participant_id = match &known {
+        Some(participant) => participant.participant_id,
+        None => participant_id(ledger.msp_id(), certificate),
+    };
+    if known.is_some_and(|participant| {
+        participant.encryption_key.as_ref() == Some(&encryption_key)
+            && participant.role == Role::Oracle
+            && participant.status == Status::Active
+    }) {
+        return Ok(());
+    }
+    let registered = ledger
+        .register_participant(&ParticipantRegistration {
+            participant_id,
+            role: Role::Oracle,
+            certificate: certificate.pem(),
+            encryption_key: Some(encryption_key),
+            status: Status::Active,
+        })
+        .await?;
+    tracing::info!(
+        %participant_id,
+        tx_id = registered.transaction_id,
+        block = registered.block_number,
+        "registered this oracle"
+    );
+    Ok(())
+}
+
+/// The oracle's ID: the same for every certificate of one subject, so that a renewed certificate
+/// renews the entry instead of making a second one. It identifies an organisation's server, so
+/// nothing is lost by its not being random.
+fn participant_id(msp_id: &MspId, certificate: &Certificate) -> ParticipantId {
+    let subject = certificate.subject();
+    let name = Digest::of_parts(&[
+        ID_LABEL,
+        msp_id.as_str().as_bytes(),
+        b"\0",
+        subject.as_bytes(),
+    ]);
+    let mut bytes = [0; ParticipantId::BYTES];
+    bytes.copy_from_slice(&name.as_bytes()[..ParticipantId::BYTES]);
+    ParticipantId::from_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let path = folder.path().join("key.jwk");
+        std::fs::write(&path, "{}").expect("written");
+        let set = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+        };
+        set(0o640);
+        assert!(matches!(
+            decryption_key(&path),
+            Err(IdentityLoadError::Exposed { mode: 0o640, .. })
+        ));
+        set(0o600);
+        assert!(matches!(
+            decryption_key(&path),
+            Err(IdentityLoadError::Key { .. })
+        ));
+        assert!(matches!(
+            decryption_key(&folder.path().join("absent")),
+            Err(IdentityLoadError::Read { .. })
+        ));
+    }
+}

@@ -1,0 +1,297 @@
+//! The oracle as a whole: built in one order, ready when everything is, stopped in one order.
+//!
+//! Keys and folders are read and ports are bound before any work starts, so that a wrong start
+//! ends at once. Ready is said only when the oracle is in the channel's directory and Fabric,
+//! IPFS, journal and pipeline answer; until then `/readyz` says what is missing. Stopping goes the
+//! way of a reading: first no more is taken in, then what is taken in is brought to a step that
+//! the journal remembers, then the journal is closed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Api, Callers, Probes, Readiness, Routes, Server, ServerError};
+use crate::config::Config;
+use crate::identity::{self, Identity, IdentityLoadError};
+use crate::ingest::directory::DeviceDirectory;
+use crate::ingest::intake::Intake;
+use crate::ingest::mqtt::{BoundFront, Delivery, DeliveryError, FrontError, Limits};
+use crate::journal::{self, Journal, JournalError};
+use crate::ledger::{Ledger, LedgerError};
+use crate::open::Opener;
+use crate::pipeline::{self, Pipeline, PipelineError};
+use crate::store::Kubo;
+
+/// Time between two looks for new revocation lists.
+const REVOCATION_INTERVAL: Duration = Duration::from_secs(30);
+/// Time for everything to stop, above the parts' own limits.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why the oracle did not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its certificate or keys.
+    #[error(transparent)]
+    Identity(#[from] IdentityLoadError),
+    /// The MSP folder of an organisation whose people may call.
+    #[error("an MSP folder of [rest] organizations cannot be used")]
+    Callers(#[source] fabric_msp::MspError),
+    /// The channel refused the oracle, or its settings cannot be used.
+    #[error("the oracle cannot work on the channel")]
+    Ledger(#[from] LedgerError),
+    /// The journal.
+    #[error("the journal cannot be used")]
+    Journal(#[from] JournalError),
+    /// The pipeline.
+    #[error("the pipeline cannot work")]
+    Pipeline(#[from] PipelineError),
+    /// Delivery to devices.
+    #[error("nothing can be delivered to devices")]
+    Delivery(#[from] DeliveryError),
+    /// The MQTT port.
+    #[error("the MQTT port cannot be served")]
+    Front(#[from] FrontError),
+    /// The REST port.
+    #[error("the REST port cannot be served")]
+    Server(#[from] ServerError),
+    /// A part that should run until the end has ended.
+    #[error("{part} ended")]
+    Ended {
+        /// Which.
+        part: &'static str,
+    },
+    /// A part ended in a fault of the program.
+    #[error("a part of the oracle broke")]
+    Broke(#[source] JoinError),
+}
+
+/// Where a ready oracle is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// MQTT over TLS.
+    pub mqtt: SocketAddr,
+    /// MQTT without TLS, when the configuration asks for it.
+    pub mqtt_insecure: Option<SocketAddr>,
+    /// REST over TLS.
+    pub rest: SocketAddr,
+}
+
+/// How a part of the oracle ended: done for good, or as its name, or why the oracle cannot go on.
+type PartEnd = Result<Option<&'static str>, StartError>;
+
+/// A running oracle.
+#[derive(Debug)]
+pub struct Oracle {
+    addresses: Addresses,
+    readiness: Readiness,
+    registered: watch::Receiver<bool>,
+    parts: JoinSet<PartEnd>,
+    journal: Journal,
+    /// Ends the taking in of readings and requests, and then the work on them.
+    stop: CancellationToken,
+}
+
+impl Oracle {
+    /// Reads keys, opens the journal, binds the ports and starts every part.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(
+        config: Config,
+        metrics: Option<PrometheusHandle>,
+    ) -> Result<Self, StartError> {
+        let identity = Identity::load(&config)?;
+        let callers = Callers::load(&config.rest.organizations).map_err(StartError::Callers)?;
+        let ledger = Ledger::connect(&config.fabric, identity.signing.clone())?;
+        let store = Kubo::new(&config.ipfs);
+        let journal = Journal::open(&journal::Config::from(&config.journal))?;
+        let devices = Arc::new(DeviceDirectory::new(Arc::new(ledger.clone())));
+
+        let (delivery, router) = Delivery::start()?;
+        let (pipeline, readings_tx) = Pipeline::new(pipeline::Parts {
+            config: config.pipeline.clone(),
+            journal: journal.clone(),
+            devices: Arc::clone(&devices),
+            registrar: Arc::new(ledger.clone()),
+            store: Arc::new(store.clone()),
+            delivery: delivery.clone(),
+            oracle_key: identity.decryption.public_key().clone(),
+        })?;
+        let intake = Intake::new(journal.clone(), Arc::clone(&devices), readings_tx);
+        let msp_id = config.organization.msp_id.clone();
+        let front =
+            BoundFront::bind(&config.mqtt, msp_id, Limits::default(), intake, delivery).await?;
+
+        let stop = CancellationToken::new();
+        let probes = Probes {
+            ledger: ledger.clone(),
+            store: store.clone(),
+            journal: journal.clone(),
+            pipeline: pipeline.status(),
+        };
+        let (readiness, looking) = probes.watch(stop.clone());
+        let api = Arc::new(Api {
+            opener: Opener::new(ledger.clone(), store, Arc::clone(&identity.decryption)),
+            ledger: ledger.clone(),
+            callers,
+            devices,
+            open_for_readers: config.rest.open_for_readers,
+            max_body: config.rest.max_body,
+            readiness: readiness.clone(),
+            metrics,
+        });
+        let server = Server::bind(&config.rest, Routes::new(&api)).await?;
+        let addresses = Addresses {
+            mqtt: front.local_addr(),
+            mqtt_insecure: front.insecure_addr(),
+            rest: server.local_addr(),
+        };
+
+        let mut parts = JoinSet::new();
+        let token = || stop.clone();
+        parts.spawn(named("readiness", looking));
+        parts.spawn(named("the REST port", server.serve(token())));
+        parts.spawn(named("the MQTT port", front.serve(token())));
+        let working = pipeline.run(token());
+        parts.spawn(async move { Ok(working.await.map(|()| Some("the pipeline"))?) });
+        parts.spawn(named("revocation", reload_revocations(api, token())));
+        parts.spawn(until(token(), "the MQTT router", async move {
+            router.died().await
+        }));
+        let watched = journal.clone();
+        parts.spawn(until(token(), "the journal", async move {
+            watched.failure().await
+        }));
+        let (registered_tx, registered) = watch::channel(false);
+        parts.spawn(register(ledger, identity, registered_tx, token()));
+        Ok(Self {
+            addresses,
+            readiness,
+            registered,
+            parts,
+            journal,
+            stop,
+        })
+    }
+
+    /// Waits until the oracle can do its work, and says where.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when a part ends before that.
+    pub async fn ready(&mut self) -> Result<Addresses, StartError> {
+        let mut registered = self.registered.clone();
+        let mut readiness = self.readiness.clone();
+        let all = async {
+            // The sender lives until registration is done or has failed, which `failed` tells.
+            if registered.wait_for(|done| *done).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            readiness.all().await;
+        };
+        tokio::select! {
+            () = all => Ok(self.addresses),
+            error = failed(&mut self.parts) => Err(error),
+        }
+    }
+
+    /// Waits until a part ends that should not. Never returns while all is well.
+    pub async fn failed(&mut self) -> StartError {
+        failed(&mut self.parts).await
+    }
+
+    /// Stops in order, within a stated time.
+    pub async fn shutdown(mut self) {
+        tracing::info!("stopping");
+        self.stop.cancel();
+        let drained = async {
+            while let Some(ended) = self.parts.join_next().await {
+                if let Ok(Err(error)) = ended {
+                    tracing::warn!(%error, "at shutdown");
+                }
+            }
+        };
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, drained)
+            .await
+            .is_err()
+        {
+            tracing::warn!("parts were cut off at shutdown; the journal has their work");
+        }
+        self.parts.shutdown().await;
+        self.journal.close().await;
+    }
+}
+
+/// The first part that ended wrongly.
+async fn failed(parts: &mut JoinSet<PartEnd>) -> StartError {
+    while let Some(ended) = parts.join_next().await {
+        match ended {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(part))) => return StartError::Ended { part },
+            Ok(Err(error)) => return error,
+            Err(error) => return StartError::Broke(error),
+        }
+    }
+    std::future::pending().await
+}
+
+/// A part that runs until it is told to stop.
+async fn named(part: &'static str, running: impl Future<Output = ()>) -> PartEnd {
+    running.await;
+    Ok(Some(part))
+}
+
+/// A part whose end means that the oracle cannot go on.
+async fn until(
+    stop: CancellationToken,
+    part: &'static str,
+    death: impl Future<Output = ()>,
+) -> PartEnd {
+    tokio::select! {
+        () = stop.cancelled() => Ok(None),
+        () = death => Err(StartError::Ended { part }),
+    }
+}
+
+/// Enters the oracle into the channel's directory and ends.
+async fn register(
+    ledger: Ledger,
+    identity: Identity,
+    registered: watch::Sender<bool>,
+    stop: CancellationToken,
+) -> PartEnd {
+    match identity::register(&ledger, &identity, &stop).await {
+        Ok(()) => {
+            registered.send_replace(true);
+            Ok(None)
+        }
+        Err(_) if stop.is_cancelled() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads the MSP folders again from time to time, so that a revocation takes effect without a
+/// restart. A folder that cannot be read leaves the lists in use as they are.
+async fn reload_revocations(api: Arc<Api>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(REVOCATION_INTERVAL) => {}
+        }
+        let reloading = Arc::clone(&api);
+        let reloaded = tokio::task::spawn_blocking(move || reloading.callers.reload()).await;
+        match reloaded {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "revocation lists cannot be read again"),
+            Err(error) => tracing::error!(%error, "reading revocation lists broke"),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! One call of Kubo's RPC: always a POST, the arguments in the query, a file as multipart form.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use http::{Request, Uri, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
+use hyper::body::Frame;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Deserialize;
+
+use super::StoreError;
+
+/// Where Kubo's commands are.
+const API: &str = "/api/v0/";
+/// Ends the one part of a form. It cannot be smuggled into the part: what is sent is ciphertext
+/// under keys that were just drawn, so nobody chooses its bytes.
+const BOUNDARY: &str = "salus-oracle-3f1d0e5f7c9b4a86b2d4e1c07a9f5d63";
+/// Time for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Connections kept open without use.
+const IDLE_MAX: usize = 8;
+/// Time a connection is kept open without use.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Characters kept of a node's message.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// A request's body: pieces that share memory with what they are made of.
+pub(super) type Body =
+    StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
+
+/// A connection pool to one node.
+#[derive(Debug)]
+pub(super) struct Rpc {
+    client: Client<HttpConnector, Body>,
+    base: Uri,
+}
+
+/// What Kubo says when it fails.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Failure {
+    message: String,
+}
+
+/// No body.
+pub(super) fn empty() -> Body {
+    body(Vec::new())
+}
+
+/// A form whose one part is a file made of these chunks.
+pub(super) fn file(chunks: Vec<Bytes>) -> Body {
+    let head = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"file\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    );
+    let tail = format!("\r\n--{BOUNDARY}--\r\n");
+    let mut pieces = Vec::with_capacity(chunks.len() + 2);
+    pieces.push(Bytes::from(head));
+    pieces.extend(chunks);
+    pieces.push(Bytes::from(tail));
+    body(pieces)
+}
+
+fn body(pieces: Vec<Bytes>) -> Body {
+    let frames: Vec<_> = pieces
+        .into_iter()
+        .map(|piece| Ok(Frame::data(piece)))
+        .collect();
+    StreamBody::new(stream::iter(frames))
+}
+
+impl Rpc {
+    pub(super) fn new(base: Uri) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .build(connector);
+        Self { client, base }
+    }
+
+    /// Calls a command (name and query) and returns its answer of at most `limit` bytes.
+    pub(super) async fn call(
+        &self,
+        command: &str,
+        body: Body,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Bytes, StoreError> {
+        match tokio::time::timeout(timeout, self.exchange(command, body, limit)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::TimedOut {
+                command: name(command),
+            }),
+        }
+    }
+
+    async fn exchange(&self, command: &str, body: Body, limit: usize) -> Result<Bytes, StoreError> {
+        let unreachable = |error| StoreError::Unreachable(error);
+        let base = self.base.to_string();
+        let request = Request::post(format!("{}{API}{command}", base.trim_end_matches('/')))
+            .header(
+                header::CONTENT_TYPE,
+                format!("multipart/form-data; boundary={BOUNDARY}"),
+            )
+            .body(body)
+            .map_err(|error| unreachable(error.into()))?;
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| unreachable(error.into()))?;
+        let status = response.status();
+        let answer = match Limited::new(response.into_body(), limit).collect().await {
+            Ok(answer) => answer.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return Err(StoreError::TooLarge {
+                    command: name(command),
+                });
+            }
+            Err(error) => return Err(unreachable(error)),
+        };
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let message = serde_json::from_slice::<Failure>(&answer).map_or_else(
+            |_| status.to_string(),
+            |failure| failure.message.chars().take(MESSAGE_CHARS_MAX).collect(),
+        );
+        Err(StoreError::Refused {
+            command: name(command),
+            status: status.as_u16(),
+            message,
+        })
+    }
+}
+
+/// A command without its arguments.
+fn name(command: &str) -> String {
+    command.split('?').next().unwrap_or(command).to_owned()
+}
