@@ -15,7 +15,7 @@ use super::commit::{CommittedBlock, Writer};
 use super::definition::{ChaincodeDefinition, member_organizations};
 use super::error::LedgerError;
 use super::log::{BlockLog, LogReader, failed};
-use super::private::PrivatePart;
+use super::private::{PrivatePart, without_erased};
 use super::shared::{Shared, Snapshot, TransactionPlace, lock, read};
 use super::simulator::Simulator;
 use super::transient::TransientStore;
@@ -206,26 +206,26 @@ impl Channel {
         let bytes = self.shared.private(number)?;
         let part = PrivatePart::decode(bytes.as_slice())
             .map_err(|_| self.shared.damaged(number, "private part"))?;
+        let config = self.config();
+        let member = |namespace: &str, collection: &str| {
+            let definition = self.definition(namespace);
+            let config = definition.and_then(|def| def.collection(collection, &config));
+            let members = config.map(|config| member_organizations(&config));
+            let mut members = members.unwrap_or_default().into_iter();
+            members.any(|member| member == organization.as_str())
+        };
         let mut visible = BTreeMap::new();
         for transaction in part.transactions {
             let Some(mut sets) = transaction.sets else {
                 continue;
             };
             for namespace in &mut sets.ns_pvt_rwset {
-                let definition = self.definition(&namespace.namespace);
-                namespace.collection_pvt_rwset.retain(|set| {
-                    let definition = definition.as_ref();
-                    let config = definition
-                        .and_then(|def| def.collection(&set.collection_name, &self.config()));
-                    config.is_some_and(|config| {
-                        let members = member_organizations(&config);
-                        members.iter().any(|member| member == organization.as_str())
-                    })
-                });
+                let name = &namespace.namespace;
+                namespace
+                    .collection_pvt_rwset
+                    .retain(|set| member(name, &set.collection_name));
             }
-            sets.ns_pvt_rwset
-                .retain(|namespace| !namespace.collection_pvt_rwset.is_empty());
-            if !sets.ns_pvt_rwset.is_empty() {
+            if let Some(sets) = without_erased(sets) {
                 visible.insert(transaction.index, sets);
             }
         }

@@ -177,9 +177,10 @@ impl Writer {
                     return Err(damaged("private part of a transaction that has none"));
                 };
                 let missing = unaccounted(sets, public).map_err(damaged)?;
-                let suspects = missing.into_iter();
-                self.suspects
-                    .extend(suspects.map(|erased| (record.place, erased, version)));
+                for erased in missing {
+                    self.retention.held_once(&erased, version);
+                    self.suspects.push((record.place, erased, version));
+                }
             }
         }
         let state = read(&self.shared.state);

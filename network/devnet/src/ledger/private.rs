@@ -59,8 +59,30 @@ pub(crate) fn is_erased(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|byte| byte == 0)
 }
 
-/// Zeroes the key and its value in the bytes of a private part, and gives the ranges that
-/// changed. The transaction index says in which transaction.
+/// The sets without what has been erased; `None` when nothing is left.
+pub(crate) fn without_erased(mut sets: TxPvtReadWriteSet) -> Option<TxPvtReadWriteSet> {
+    for namespace in &mut sets.ns_pvt_rwset {
+        namespace.collection_pvt_rwset.retain_mut(|collection| {
+            let Ok(mut set) = KvrwSet::decode(collection.rwset.as_slice()) else {
+                return false;
+            };
+            let before = set.writes.len() + set.metadata_writes.len();
+            set.writes.retain(|write| !is_erased(&write.key));
+            set.metadata_writes.retain(|write| !is_erased(&write.key));
+            let after = set.writes.len() + set.metadata_writes.len();
+            if after < before {
+                collection.rwset = set.encode_to_vec();
+            }
+            after > 0
+        });
+    }
+    sets.ns_pvt_rwset
+        .retain(|namespace| !namespace.collection_pvt_rwset.is_empty());
+    (!sets.ns_pvt_rwset.is_empty()).then_some(sets)
+}
+
+/// Zeroes the key and its value in the private part, in the transaction with the index. Says
+/// whether anything changed.
 pub(crate) fn erase(part: &mut PrivatePart, index: u64, erased: &ErasedKey) -> bool {
     let mut changed = false;
     let transactions = part.transactions.iter_mut();

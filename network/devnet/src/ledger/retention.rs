@@ -32,6 +32,15 @@ impl Retention {
         self.holders.entry(erased).or_default().insert(place);
     }
 
+    /// Notes the place of a key that has been erased there, or was being erased, and whose name
+    /// is therefore not known.
+    pub(crate) fn held_once(&mut self, erased: &ErasedKey, place: Version) {
+        self.holders
+            .entry(erased.clone())
+            .or_default()
+            .insert(place);
+    }
+
     /// Notes when what a transaction wrote expires; `blocks_to_live` says for a collection.
     pub(crate) fn schedule(
         &mut self,

@@ -1,1 +1,9 @@
-//! Tests of the ledger as a whole.
+//! Tests of the ledger as a whole, over a network with real certificates.
+
+mod collections;
+mod conflicts;
+mod golden;
+mod recovery;
+mod simulation;
+mod validation;
+mod world;
