@@ -119,7 +119,14 @@ fn parse_serial(text: &str) -> Result<SerialNumber, IssueError> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(malformed());
     }
-    let even = format!("{}{digits}", if digits.len() % 2 == 0 { "" } else { "0" });
+    let even = format!(
+        "{}{digits}",
+        if digits.len().is_multiple_of(2) {
+            ""
+        } else {
+            "0"
+        }
+    );
     if even.len() > 2 * MAX_SERIAL_BYTES {
         return Err(malformed());
     }

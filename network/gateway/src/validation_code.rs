@@ -5,7 +5,7 @@ use std::fmt;
 use fabric_protos::protos::TxValidationCode;
 
 /// A transaction's validation code. Codes that are not known here keep their number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValidationCode(i32);
 
 impl ValidationCode {
@@ -48,5 +48,29 @@ impl fmt::Display for ValidationCode {
             Ok(code) => f.write_str(code.as_str_name()),
             Err(_) => write!(f, "UNKNOWN({})", self.0),
         }
+    }
+}
+
+impl fmt::Debug for ValidationCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_print_as_fabric_names_them() {
+        for (number, name) in [
+            (0, "VALID"),
+            (11, "MVCC_READ_CONFLICT"),
+            (77, "UNKNOWN(77)"),
+        ] {
+            assert_eq!(format!("{:?}", ValidationCode::from_wire(number)), name);
+        }
+        assert!(ValidationCode::PHANTOM_READ_CONFLICT.is_conflict());
+        assert!(!ValidationCode::DUPLICATE_TXID.is_conflict());
     }
 }
