@@ -7,6 +7,8 @@
 mod block;
 mod config;
 mod error;
+#[cfg(test)]
+mod tests;
 
 pub use block::{BatchProfile, NetworkProfile, OrdererProfile, OrganizationProfile, genesis_block};
 pub use config::ChannelConfig;
