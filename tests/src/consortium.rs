@@ -154,6 +154,21 @@ impl Consortium {
         Ok(person)
     }
 
+    /// The ledger ID that someone was registered under before.
+    #[must_use]
+    pub fn known_id(&self, person: &Person) -> Option<String> {
+        fs::read_to_string(self.dir.join("ids").join(&person.name)).ok()
+    }
+
+    /// Keeps someone's ledger ID for the next run.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_id(&self, person: &Person, id: &str) -> Result<()> {
+        fs::create_dir_all(self.dir.join("ids"))?;
+        Ok(fs::write(self.dir.join("ids").join(&person.name), id)?)
+    }
+
     /// Issues a device's certificate; returns what is there when it was issued before.
     ///
     /// # Errors

@@ -1,7 +1,10 @@
 //! The channel seen by an organisation's administrator, straight through Fabric's Gateway.
 
 use anyhow::{Context as _, Result};
-use contract_interface::{ParticipantId, ParticipantRegistration, Role, Status, names};
+use contract_interface::{
+    Participant, ParticipantFilter, ParticipantId, ParticipantPage, ParticipantRegistration, Role,
+    Status, names,
+};
 use fabric_gateway::{Call, Endpoint, Gateway, GatewayConfig, Network, RetryPolicy};
 use fabric_msp::SigningIdentity;
 use fabric_protos::{common::Block, protos::ProcessedTransaction};
@@ -10,7 +13,8 @@ use salus::signing;
 
 use crate::{
     consortium::Person,
-    system::{CHAINCODE, System},
+    network::NetworkInfo,
+    system::CHAINCODE,
 };
 
 /// The validation code of a transaction that took effect.
@@ -21,7 +25,6 @@ const VALID: i32 = 0;
 pub struct Ledger {
     network: Network,
     channel: String,
-    ids: std::path::PathBuf,
 }
 
 /// A transaction on the ledger.
@@ -40,8 +43,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the identity or the peer's CA cannot be read.
-    pub fn connect(system: &System, organization: usize) -> Result<Self> {
-        let info = system.network.info();
+    pub fn connect(info: &NetworkInfo, organization: usize) -> Result<Self> {
         let organization = &info.organizations[organization];
         let identity =
             SigningIdentity::from_msp_dir(organization.msp_id.parse()?, &organization.admin_msp_dir)?;
@@ -52,19 +54,22 @@ impl Ledger {
         Ok(Self {
             network: gateway.network(&info.channel),
             channel: info.channel.clone(),
-            ids: system.dir.join("consortium/ids"),
         })
     }
 
-    /// Registers a provider of the administrator's organisation, as the `peer` command would.
+    /// Registers a provider of the administrator's organisation, as the `peer` command would;
+    /// under the ID given, or a new one.
     ///
     /// # Errors
     /// When the contract refuses.
-    pub async fn register_provider(&self, provider: &Person) -> Result<ParticipantId> {
-        let remembered = self.ids.join(&provider.name);
-        let participant_id = match std::fs::read_to_string(&remembered) {
-            Ok(id) => id.parse()?,
-            Err(_) => ParticipantId::from_bytes(signing::random()?),
+    pub async fn register_provider(
+        &self,
+        provider: &Person,
+        id: Option<ParticipantId>,
+    ) -> Result<ParticipantId> {
+        let participant_id = match id {
+            Some(id) => id,
+            None => ParticipantId::from_bytes(signing::random()?),
         };
         let registration = ParticipantRegistration {
             participant_id,
@@ -86,9 +91,19 @@ impl Ledger {
             .contract(CHAINCODE)
             .submit_with_retry(call, RetryPolicy::default())
             .await?;
-        std::fs::create_dir_all(&self.ids)?;
-        std::fs::write(&remembered, participant_id.to_string())?;
         Ok(participant_id)
+    }
+
+    /// The providers that the channel's directory lists.
+    ///
+    /// # Errors
+    /// When the contract refuses.
+    pub async fn providers(&self) -> Result<Vec<Participant>> {
+        let filter = ParticipantFilter { role: Some(Role::Provider), ..ParticipantFilter::default() };
+        let call = Call::new(names::transactions::LIST_PARTICIPANTS)
+            .argument(serde_json::to_vec(&filter)?);
+        let page = self.network.contract(CHAINCODE).evaluate(call).await?;
+        Ok(serde_json::from_slice::<ParticipantPage>(&page)?.participants)
     }
 
     /// Finds a transaction and whether it took effect.

@@ -3,26 +3,36 @@
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener},
+    ops::Range,
     path::Path,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context, Result};
 
+/// Ports are taken from here: below the range that Linux gives to outgoing connections, which
+/// could otherwise take a port between its choice and its use.
+const RANGE: Range<u16> = 10_240..32_768;
+
 /// Returns `N` different ports that are free on the loopback address now.
 ///
-/// All are held until the last is chosen, so one call never names a port twice. Another program
-/// may still take one before it is used; starting the process then fails and says so.
+/// Different processes start looking at different places, so they rarely meet; a port that another
+/// program takes before it is used makes the process fail to start, and say so.
 ///
 /// # Errors
 /// When the system has no free port left.
 pub fn free<const N: usize>() -> Result<[u16; N]> {
-    let mut held = Vec::with_capacity(N);
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let span = u32::from(RANGE.end - RANGE.start);
+    let start = std::process::id().wrapping_mul(7919);
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
+        *port = (0..span)
+            .map(|_| start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % span)
+            .filter_map(|offset| u16::try_from(offset).ok())
+            .map(|offset| RANGE.start + offset)
+            .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+            .context("no free port on 127.0.0.1")?;
     }
     Ok(ports)
 }

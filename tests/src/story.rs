@@ -154,8 +154,10 @@ pub async fn enrol(system: &System, patients: usize) -> Result<Cast> {
     let consortium = &system.consortium;
     let administrator = consortium.enrol("records-admin", 0, &[("salus.role", "admin")])?;
     let provider = consortium.enrol("dr-house", 1, &[("salus.role", "provider")])?;
-    let ledger = Ledger::connect(system, 1)?;
-    let provider_id = ledger.register_provider(&provider).await?;
+    let ledger = Ledger::connect(system.network.info(), 1)?;
+    let known = consortium.known_id(&provider).and_then(|id| id.parse().ok());
+    let provider_id = ledger.register_provider(&provider, known).await?;
+    consortium.keep_id(&provider, &provider_id.to_string())?;
     // Key pairs are made at once: each takes a noticeable fraction of a second.
     let people: Vec<(Person, Device)> = stream::iter(1..=patients)
         .map(|number| {
@@ -185,20 +187,18 @@ async fn enrol_patient(
     person: Person,
     device: Device,
 ) -> Result<Patient> {
-    let remembered = system.dir.join("consortium/ids").join(&person.name);
     let mut add = salus(system, administrator)?
         .arg("participants")
         .arg("add")
         .option("--role", "patient")
         .option("--certificate", person.certificate_file()?)
         .option("--encryption-key", person.public_key_file());
-    if let Ok(id) = std::fs::read_to_string(&remembered) {
+    if let Some(id) = system.consortium.known_id(&person) {
         add = add.option("--id", id);
     }
     let added = run_json(add).await?;
     let pseudonym = text(&added, "participant_id")?;
-    std::fs::create_dir_all(system.dir.join("consortium/ids"))?;
-    std::fs::write(&remembered, &pseudonym)?;
+    system.consortium.keep_id(&person, &pseudonym)?;
     let bind = salus(system, administrator)?
         .arg("devices")
         .arg("add")
@@ -291,7 +291,7 @@ async fn refuse(system: &System, cast: &Cast) -> Result<Vec<String>> {
     let Some(read_id) = error.denied_read() else {
         return Err(error).context("the read failed, but not because it was denied");
     };
-    let transaction = Ledger::connect(system, 0)?.transaction(&read_id.to_string()).await?;
+    let transaction = Ledger::connect(system.network.info(), 0)?.transaction(&read_id.to_string()).await?;
     ensure!(transaction.is_valid, "the denial {read_id} is on the ledger, but not valid");
     Ok(vec![
         format!("record {record_id}, CID {}", record.metadata.cid),

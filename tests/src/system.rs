@@ -109,8 +109,7 @@ impl System {
         let dir = dir.canonicalize()?;
         let (network, ipfs) =
             tokio::try_join!(Network::start(platform.network, &dir), Ipfs::start(platform.ipfs, &dir))?;
-        let remembered = deployed(&network, &dir).await?;
-        let chaincode = start_chaincode(&remembered, &dir).await?;
+        let chaincode = start_contracts(&network, &dir).await?;
         let consortium = Consortium::open(network.info(), &dir)?;
         let config = consortium.write_oracle_config(network.info(), &ipfs.api)?;
         let (oracle, addresses) = start_oracle(&config, &dir).await?;
@@ -146,6 +145,14 @@ impl System {
         all.extend(self.network.processes());
         all
     }
+}
+
+/// Deploys the contracts, the first time, and starts them.
+///
+/// # Errors
+/// When the deployment is refused or the chaincode service does not come up.
+pub async fn start_contracts(network: &Network, dir: &Path) -> Result<Process> {
+    start_chaincode(&deployed(network, dir).await?, dir).await
 }
 
 async fn deployed(network: &Network, dir: &Path) -> Result<Remembered> {

@@ -263,6 +263,7 @@ impl RealFabric {
     pub fn admin(&self, organization: &OrganizationInfo) -> Result<Spec> {
         Ok(self
             .spec("peer-command", "peer")?
+            .env("FABRIC_LOGGING_SPEC", "error")
             .env("CORE_PEER_ADDRESS", &organization.peer.address)
             .env("CORE_PEER_LOCALMSPID", &organization.msp_id)
             .env("CORE_PEER_MSPCONFIGPATH", &organization.admin_msp_dir)
