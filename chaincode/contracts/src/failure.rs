@@ -73,11 +73,21 @@ impl From<CanonicalJsonError> for Failure {
 
 impl From<Failure> for ContractError {
     fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused { code, sentence } => {
-                Self::new(i32::from(code.status()), code.message(&sentence))
-            }
-            Failure::Ledger(error) => error.into(),
-        }
+        let (code, sentence) = match failure {
+            Failure::Refused { code, sentence } => (code, sentence),
+            Failure::Ledger(error) => match error {
+                StubError::Refused { .. }
+                | StubError::TransactionGone { .. }
+                | StubError::StreamLost
+                | StubError::TooManyRequests { .. } => {
+                    (ErrorCode::LedgerUnavailable, error.to_string().into())
+                }
+                StubError::Identity(error) => {
+                    (ErrorCode::InvalidArgument, error.to_string().into())
+                }
+                other => return other.into(),
+            },
+        };
+        Self::new(i32::from(code.status()), code.message(&sentence))
     }
 }

@@ -118,12 +118,11 @@ impl RecordIndexEntry {
         let [_, rest @ ..] = attributes.as_slice() else {
             return Err(corrupt());
         };
-        let (end, start, record_type, record_id) = match (object_type.as_str(), rest) {
-            (of::RECORD_BY_PATIENT, [end, start, record_type, record_id])
-            | (of::RECORD_BY_TYPE, [record_type, end, start, record_id]) => {
-                (end, start, record_type, record_id)
-            }
-            _ => return Err(corrupt()),
+        let ((of::RECORD_BY_PATIENT, [end, start, record_type, record_id])
+        | (of::RECORD_BY_TYPE, [record_type, end, start, record_id])) =
+            (object_type.as_str(), rest)
+        else {
+            return Err(corrupt());
         };
         Ok(Self {
             end: end.parse().map_err(|_| corrupt())?,

@@ -1,5 +1,7 @@
 //! Requests that carry their signer's word: one signer, one action, one channel, once, now.
 
+use std::borrow::Cow;
+
 use contract_interface::limits::REQUEST_WINDOW_SECONDS;
 use contract_interface::names::{collections, transient};
 use contract_interface::{
@@ -59,7 +61,10 @@ impl<B: RequestBody> Signed<B> {
             .participant_by_thumbprint(&thumbprint)
             .await?
             .ok_or_else(unknown_participant)?;
-        verify(&jws, &signer)?;
+        let certificate = Certificate::from_pem(signer.certificate.as_bytes())
+            .map_err(|_| Failure::corrupt("a certificate"))?;
+        jws.verify(&certificate)
+            .map_err(|error| signature_invalid(error.to_string()))?;
         let request = SignedRequest::<B>::from_payload(&jws.payload)?;
         if request.channel != stub.channel_id() {
             return Err(Failure::argument("the request is for another channel"));
@@ -70,6 +75,12 @@ impl<B: RequestBody> Signed<B> {
                 format!(
                     "the request was signed more than {REQUEST_WINDOW_SECONDS} seconds from now"
                 ),
+            ));
+        }
+        let validity = certificate.not_before()..=certificate.not_after();
+        if !validity.contains(&request.iat.unix_seconds()) {
+            return Err(signature_invalid(
+                "the signer's certificate was not valid then",
             ));
         }
         let nonce_key = ledger.blinding.nonce(&thumbprint, &request.nonce)?;
@@ -100,9 +111,6 @@ impl<B: RequestBody> Signed<B> {
     }
 }
 
-fn verify(jws: &Jws, signer: &Participant) -> Result<(), Failure> {
-    let certificate = Certificate::from_pem(signer.certificate.as_bytes())
-        .map_err(|_| Failure::corrupt("a certificate"))?;
-    jws.verify(&certificate)
-        .map_err(|error| Failure::new(ErrorCode::SignatureInvalid, error.to_string()))
+fn signature_invalid(sentence: impl Into<Cow<'static, str>>) -> Failure {
+    Failure::new(ErrorCode::SignatureInvalid, sentence)
 }

@@ -22,8 +22,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) const CHANNEL: &str = "mychannel";
-/// 2026-06-01T00:00:00Z.
-pub(crate) const NOW: i64 = 1_780_272_000;
+/// Seconds from the start of the certificates, which is about now, to the start of a test.
+const START_SECONDS: i64 = 86_400;
 pub(crate) const DEVICE: &str = "hr-0042";
 pub(crate) const RECORD_JSON: &str = r#"{"cid":"bafk","content_type":"a/b","merkle_root":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","patient":"02020202020202020202020202020202","period":{"end":"2026-01-02T04:04:05Z","start":"2026-01-02T03:04:05Z"},"plaintext_size":1,"readings":1,"record_id":"01010101010101010101010101010101","salt":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f","size":1,"source":{"device_id":"d"},"type":"8867-4"}"#;
 
@@ -157,7 +157,7 @@ impl World {
         Self {
             ledger,
             chaincode: crate::chaincode(),
-            now: NOW,
+            now: Patient.identity().certificate().not_before() + START_SECONDS,
             transactions: 0,
             randoms: 0,
         }

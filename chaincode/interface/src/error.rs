@@ -86,6 +86,9 @@ error_codes! {
     CommitmentMismatch = "COMMITMENT_MISMATCH", 422;
     /// No participant has been registered on the channel yet.
     NotInitialized = "NOT_INITIALIZED", 503;
+    /// The peer could not serve a ledger request, for instance because it holds the hash of a
+    /// private value but not yet the value. Trying again may help.
+    LedgerUnavailable = "LEDGER_UNAVAILABLE", 503;
     /// The ledger holds a value that the contract cannot read.
     LedgerCorrupt = "LEDGER_CORRUPT", 500;
 }
@@ -98,6 +101,12 @@ impl ErrorCode {
             .iter()
             .copied()
             .find(|known| known.as_str() == code)
+    }
+
+    /// Whether the same call may succeed a little later.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(self, Self::LedgerUnavailable)
     }
 
     /// A chaincode message with this code.

@@ -3,9 +3,9 @@
 use contract_interface::access::ReadDecided;
 use contract_interface::names::{collections, events, transient};
 use contract_interface::{
-    AuthorizeRead, Decision, ErrorCode, GrantEntry, GrantId, Participant, ParticipantId, Pseudonym,
-    Purpose, ReadDecision, ReadEntry, ReadFilter, ReadId, ReadPage, ReasonCode, RecordPrivate,
-    Role, Status, canonical_json,
+    AuthorizeRead, Decision, ErrorCode, GrantId, Participant, ParticipantId, Pseudonym, Purpose,
+    ReadDecision, ReadEntry, ReadFilter, ReadId, ReadPage, ReasonCode, RecordPrivate, Role, Status,
+    canonical_json,
 };
 use fabric_shim::{KeyValue, Stub};
 use serde::{Deserialize, Serialize};
@@ -39,16 +39,12 @@ pub(super) async fn authorize(stub: &Stub) -> Result<ReadDecision, Failure> {
         .record_private(&signed.body.record_id)
         .await?
         .ok_or_else(record_not_found)?;
-    let grant = match &hint {
-        Some(id) => ledger.grant(&record.patient, id).await?,
-        None => None,
-    };
-    let reason = decide(&signed, &record, hint, grant.as_ref());
+    let verdict = decide(&ledger, &signed, &record, hint).await?;
     let read_id: ReadId = stub
         .tx_id()
         .parse()
         .map_err(|_| Failure::argument("the transaction's ID is not a SHA-256"))?;
-    let decision = ReadDecision::new(read_id, reason, &signed.salt);
+    let decision = ReadDecision::new(read_id, verdict.reason, &signed.salt);
     let entry = ReadEntry {
         read_id,
         record_id: record.record_id,
@@ -58,9 +54,9 @@ pub(super) async fn authorize(stub: &Stub) -> Result<ReadDecision, Failure> {
         oracle_msp: signed.creator.msp_id.clone(),
         purpose: signed.body.purpose,
         decision: decision.decision,
-        reason,
-        grant_id: hint,
-        grant_version: grant.map(|entry| entry.version),
+        reason: verdict.reason,
+        grant_id: verdict.grant_id,
+        grant_version: verdict.grant_version,
         requested_at: signed.signed_at,
         tx_time: signed.tx_time,
         request: signed.jws,
@@ -83,27 +79,41 @@ fn grant_hint(stub: &Stub) -> Result<Option<GrantId>, Failure> {
         .transpose()
 }
 
-fn decide(
+/// What is decided, and by which grant if one was looked at.
+struct Verdict {
+    reason: ReasonCode,
+    grant_id: Option<GrantId>,
+    grant_version: Option<u32>,
+}
+
+async fn decide(
+    ledger: &Ledger<'_>,
     signed: &Signed<AuthorizeRead>,
     record: &RecordPrivate,
     hint: Option<GrantId>,
-    grant: Option<&GrantEntry>,
-) -> ReasonCode {
-    let purpose = signed.body.purpose;
-    if let Some(reason) = decide_without_grant(&signed.signer, record, purpose) {
-        return reason;
+) -> Result<Verdict, Failure> {
+    let (reader, purpose) = (&signed.signer, signed.body.purpose);
+    let without = |reason| Verdict {
+        reason,
+        grant_id: None,
+        grant_version: None,
+    };
+    if let Some(reason) = decide_without_grant(reader, record, purpose) {
+        return Ok(without(reason));
     }
-    match (hint, grant) {
-        (None, _) => ReasonCode::NoGrant,
-        (Some(_), None) => ReasonCode::GrantUnknown,
-        // The reader's time and the oracle's must both lie in the grant's validity.
-        (Some(_), Some(grant)) => grant.decide(
-            &signed.signer,
-            record,
-            purpose,
-            &[signed.signed_at, signed.tx_time],
-        ),
-    }
+    let Some(id) = hint else {
+        return Ok(without(ReasonCode::NoGrant));
+    };
+    let grant = ledger.grant(&record.patient, &id).await?;
+    // The reader's time and the oracle's must both lie in the grant's validity.
+    let times = [signed.signed_at, signed.tx_time];
+    Ok(Verdict {
+        reason: grant.as_ref().map_or(ReasonCode::GrantUnknown, |grant| {
+            grant.decide(reader, record, purpose, &times)
+        }),
+        grant_id: Some(id),
+        grant_version: grant.map(|grant| grant.version),
+    })
 }
 
 /// The reason, where no grant has a say: `None` for a provider who may act.

@@ -220,3 +220,21 @@ fn wraps_are_compact_jwes_under_thumbprints() {
         assert!(!check(vec![bad.clone()]), "{bad:?}");
     }
 }
+
+#[test]
+fn a_commitment_to_values_out_of_range_is_none_that_validates_but_does_not_panic() {
+    let record = RecordPrivate {
+        plaintext_size: u64::MAX,
+        size: u64::MAX,
+        ..record()
+    };
+    assert!(record.validate().is_err());
+    assert_ne!(
+        record.commitment(),
+        RecordPrivate {
+            plaintext_size: 0,
+            ..record.clone()
+        }
+        .commitment()
+    );
+}

@@ -25,7 +25,7 @@ async fn nothing_works_before_the_first_registration() {
     let tx = world.register_device(&device);
     world.refused(Oracle1, tx, ErrorCode::NotInitialized).await;
     let record = world.record(1);
-    let tx = world.register_records(&[record.clone()]);
+    let tx = world.register_records(std::slice::from_ref(&record));
     world.refused(Oracle1, tx, ErrorCode::NotInitialized).await;
     let tx = query_text(transactions::GET_RECORD, &record.record_id);
     world.refused(Oracle1, tx, ErrorCode::NotInitialized).await;

@@ -220,3 +220,29 @@ async fn patients_and_providers_who_are_not_active_do_not_act() {
     let seen: Participant = world.get(Oracle1, tx).await;
     assert_eq!(seen.status, Status::Suspended);
 }
+
+#[tokio::test]
+async fn a_certificate_outside_its_validity_signs_nothing() {
+    let (mut world, record) = World::with_record().await;
+    let (from, until) = {
+        let certificate = Patient.identity().certificate();
+        (certificate.not_before(), certificate.not_after())
+    };
+    for (now, good) in [
+        (from - 1, false),
+        (from, true),
+        (until, true),
+        (until + 1, false),
+    ] {
+        world.now = now;
+        let tx = world.authorize_read(Patient, record.record_id, Purpose::Patrqt, None);
+        if good {
+            world.ok(Oracle1, tx).await;
+        } else {
+            let message = world
+                .refused(Oracle1, tx, ErrorCode::SignatureInvalid)
+                .await;
+            assert!(message.contains("certificate"), "{message}");
+        }
+    }
+}

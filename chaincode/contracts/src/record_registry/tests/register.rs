@@ -2,8 +2,9 @@ use contract_interface::limits::BATCH_RECORDS_MAX;
 use contract_interface::names::{collections, events, transactions, transient};
 use contract_interface::record::RecordsRegistered;
 use contract_interface::{
-    DeviceRegistration, Digest, ErrorCode, Period, Record, RecordEntry, RecordId, RecordPrivate,
-    RecordStatus, RecordWraps, RegisterRecords, RegisterRecordsResult, Source, Status, UtcTime,
+    DeviceRegistration, Digest, ErrorCode, Period, Purpose, Record, RecordEntry, RecordId,
+    RecordPrivate, RecordStatus, RecordWraps, RegisterRecords, RegisterRecordsResult, Source,
+    Status, UtcTime,
 };
 use fabric_shim::testing::{Tx, TxResult, ValidationCode};
 
@@ -432,7 +433,7 @@ async fn a_later_version_amends_its_predecessor_once() {
 }
 
 #[tokio::test]
-async fn a_peer_without_the_private_value_fails_without_a_verdict() {
+async fn a_peer_that_lacks_the_private_value_asks_to_try_again() {
     let (mut world, record) = World::with_record().await;
     for key in world.ledger.private_keys(collections::RECORDS) {
         if key.starts_with("\0record\0") {
@@ -440,12 +441,11 @@ async fn a_peer_without_the_private_value_fails_without_a_verdict() {
         }
     }
     let tx = query_text(transactions::GET_RECORD, &record.record_id);
-    let response = world.call(Oracle1, tx).await.response;
-    assert_eq!(response.status, 500);
-    assert_eq!(
-        ErrorCode::parse_message(&response.message).0,
-        None,
-        "{}",
-        response.message
-    );
+    world
+        .refused(Oracle1, tx, ErrorCode::LedgerUnavailable)
+        .await;
+    let tx = world.authorize_read(Patient, record.record_id, Purpose::Patrqt, None);
+    world
+        .refused(Oracle1, tx, ErrorCode::LedgerUnavailable)
+        .await;
 }
