@@ -29,7 +29,7 @@ use crate::ledger::Channel;
 use crate::lifecycle::PackageStore;
 use crate::material::{self, Material, Node, OrganizationMaterial};
 use crate::ordering::{BatchLimits, orderer};
-use crate::peer::Peer;
+use crate::peer::{Peer, ServedCache};
 use crate::services::broadcast::BroadcastService;
 use crate::services::deliver::DeliverService;
 use crate::services::endorser::EndorserService;
@@ -356,6 +356,7 @@ fn peer(
         packages: packages.map_err(|error| NetworkError::Packages(error.to_string()))?,
         chaincodes: ChaincodeHost::new(shutdown.child_token()),
         execute_timeout: config.execute_timeout,
+        served: ServedCache::default(),
         msp_id,
     })
 }

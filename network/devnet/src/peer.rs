@@ -3,7 +3,8 @@
 //! Every organisation has one. They share the committed blocks and state, since all live in one
 //! process; what a peer of an organisation may know of private data, the ledger decides.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fabric_msp::{MspId, SigningIdentity, ValidIdentity};
@@ -34,6 +35,38 @@ pub(crate) struct Peer {
     pub(crate) packages: PackageStore,
     pub(crate) chaincodes: ChaincodeHost,
     pub(crate) execute_timeout: Duration,
+    pub(crate) served: ServedCache,
+}
+
+/// Which package serves which chaincode, as found out at a height of the chain: finding out
+/// compares a dozen hashes, and every proposal asks several times.
+#[derive(Debug, Default)]
+pub(crate) struct ServedCache(Mutex<HashMap<String, Served>>);
+
+#[derive(Clone, Debug)]
+struct Served {
+    height: u64,
+    sequence: i64,
+    package: Result<(String, Arc<ParsedPackage>), String>,
+}
+
+/// Chaincodes remembered; far more than one network runs.
+const SERVED_MAX: usize = 1000;
+
+impl ServedCache {
+    fn get(&self, chaincode: &str, height: u64, sequence: i64) -> Option<Served> {
+        let served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = served.get(chaincode).cloned();
+        found.filter(|found| found.height == height && found.sequence == sequence)
+    }
+
+    fn put(&self, chaincode: &str, found: Served) {
+        let mut served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if served.len() >= SERVED_MAX {
+            served.clear();
+        }
+        served.insert(chaincode.to_owned(), found);
+    }
 }
 
 /// Where a call of a chaincode goes.
@@ -78,8 +111,32 @@ impl Peer {
         &self,
         definition: &ChaincodeDefinition,
     ) -> Result<(String, Arc<ParsedPackage>), String> {
+        let (name, sequence) = (definition.name.as_str(), definition.sequence);
+        let mut reader = self.reader();
+        let height = reader.height();
+        if let Some(served) = self.served.get(name, height, sequence) {
+            return served.package;
+        }
+        let package = self.find_package(&mut reader, definition);
+        // An installation changes the answer without a block, so only what is there is kept.
+        if package.is_ok() {
+            let served = Served {
+                height,
+                sequence,
+                package: package.clone(),
+            };
+            self.served.put(name, served);
+        }
+        package
+    }
+
+    fn find_package(
+        &self,
+        reader: &mut Simulator,
+        definition: &ChaincodeDefinition,
+    ) -> Result<(String, Arc<ParsedPackage>), String> {
         let name = &definition.name;
-        let approval = approved_package(&mut self.reader(), self.msp_id.as_str(), definition)?;
+        let approval = approved_package(reader, self.msp_id.as_str(), definition)?;
         let package_id = match approval {
             Approval::Given { package_id } => package_id,
             Approval::Missing => {

@@ -254,7 +254,7 @@ impl Session {
     fn bounds(&self, seek: &SeekInfo) -> Result<(u64, u64), FabricStatus> {
         let height = self.shared.channel.height();
         let newest = height.saturating_sub(1);
-        let kind = |position: &Option<SeekPosition>| position.clone().and_then(|p| p.r#type);
+        let kind = |position: &Option<SeekPosition>| position.and_then(|p| p.r#type);
         let start = match kind(&seek.start).ok_or(FabricStatus::BadRequest)? {
             seek_position::Type::Oldest(_) => 0,
             seek_position::Type::Newest(_) => newest,
