@@ -1,5 +1,7 @@
 //! The parts of this crate together, on certificates issued for the purpose.
 
+mod vectors;
+
 use fabric_protos::common::msp_principal::Classification;
 use fabric_protos::common::msp_role::MspRoleType;
 use fabric_protos::common::{MspPrincipal, MspRole, OrganizationUnit};

@@ -53,7 +53,7 @@ pub struct Deadlines {
     pub endorse: Duration,
     /// Handing the envelope to the orderer: 5 s.
     pub submit: Duration,
-    /// Waiting for the block: 60 s.
+    /// Waiting for the block, and for an orderer that takes the envelope: 60 s.
     pub commit_status: Duration,
     /// Waiting for the block of an envelope that perhaps never reached the orderer, before it is
     /// sent again: 5 s.

@@ -16,8 +16,6 @@ use crate::proposal::{self, NONCE_BYTES, Uniqueness};
 use crate::rpc_status::{RpcCode, RpcStatus};
 use crate::validation_code::ValidationCode;
 
-/// How often one envelope is sent while its outcome is unknown.
-const MAX_SENDS: usize = 5;
 /// The pause before the second time an envelope is sent, as a part of [`crate::Deadlines::resend`]; it
 /// doubles.
 const FIRST_PAUSE_DIVISOR: u32 = 25;
@@ -163,10 +161,11 @@ impl Contract {
     }
 }
 
-/// Sends an envelope until it is known to be in a block.
+/// Sends an envelope until it is known to be in a block, for as long as a commit may take.
 async fn settle(transaction: &Transaction) -> Result<CommitStatus, TransactionError> {
     let commit = transaction.commit();
-    let patience = commit.network.gateway.inner.deadlines.resend;
+    let deadlines = commit.network.gateway.inner.deadlines;
+    let started = Instant::now();
     let mut pauses = new_pauses(&commit);
     let mut sends = 1;
     while let Err(error) = transaction.submit().await {
@@ -177,21 +176,21 @@ async fn settle(transaction: &Transaction) -> Result<CommitStatus, TransactionEr
         tracing::warn!(
             tx_id = transaction.transaction_id(), %error, sends, "outcome unknown, asking"
         );
-        if let Ok(status) = commit.status_within(patience).await {
+        if let Ok(status) = commit.status_within(deadlines.resend).await {
             return settled(&commit, status).await;
         }
-        if sends == MAX_SENDS {
+        let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
+        if started.elapsed() + pause >= deadlines.commit_status {
             return Err(error.into());
         }
         sends += 1;
-        tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+        tokio::time::sleep(pause).await;
     }
     let status = await_commit(&commit).await?;
     if sends == 1 {
-        Ok(status)
-    } else {
-        settled(&commit, status).await
+        return Ok(status);
     }
+    settled(&commit, status).await
 }
 
 /// The status of a transaction that was perhaps sent more than once: where a peer told of the

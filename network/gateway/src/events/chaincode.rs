@@ -115,7 +115,7 @@ impl Source for ChaincodeSource {
 }
 
 /// The bytes of the request to sign.
-fn request(channel: &str, chaincode: &str, start: &Start, creator: Vec<u8>) -> Vec<u8> {
+pub(crate) fn request(channel: &str, chaincode: &str, start: &Start, creator: Vec<u8>) -> Vec<u8> {
     let (position, after) = match start {
         Start::NextCommit => (seek_position::Type::NextCommit(SeekNextCommit {}), None),
         Start::Block(number) => (specified(*number), None),

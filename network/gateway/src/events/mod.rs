@@ -11,7 +11,7 @@ pub use chaincode::{ChaincodeEvent, ChaincodeEvents};
 pub use checkpoint::{Checkpoint, Checkpointer, FileCheckpointer, InMemoryCheckpointer, Start};
 
 mod blocks;
-mod chaincode;
+pub(crate) mod chaincode;
 mod checkpoint;
 mod feed;
 

@@ -207,15 +207,21 @@ async fn the_copy_of_a_committed_envelope_is_no_failure() {
 
 #[tokio::test]
 async fn an_outcome_that_stays_unknown_is_reported_as_such() {
-    let lost = || (0..5).map(|_| Answer::Fails(unavailable()));
-    let peer = submitting(lost(), (0..5).map(|_| Answer::Fails(unavailable()))).await;
-    let error = contract(&peer, &identity())
-        .submit(Call::new("f"))
-        .await
-        .unwrap_err();
+    let peer = submitting(
+        (0..99).map(|_| Answer::Fails(unavailable())),
+        (0..99).map(|_| Answer::Fails(unavailable())),
+    )
+    .await;
+    let mut config = peer.config();
+    config.deadlines.commit_status = Duration::from_millis(20);
+    let gateway = Gateway::connect(config, identity()).unwrap();
+    let contract = gateway.network("mychannel").contract("salus");
+    let error = contract.submit(Call::new("f")).await.unwrap_err();
     assert!(matches!(error, TransactionError::Submit(_)), "{error}");
     assert!(error.is_outcome_unknown() && !error.is_retryable());
-    assert_eq!(peer.peer.asked.lock().unwrap().submit.len(), 5);
+    let asked = peer.peer.asked.lock().unwrap();
+    assert_eq!(asked.endorse.len(), 1);
+    assert!(asked.submit.iter().all(|sent| *sent == asked.submit[0]));
 }
 
 #[tokio::test]
