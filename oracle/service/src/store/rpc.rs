@@ -30,13 +30,28 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// A request's body: pieces that share memory with what they are made of.
-pub(super) type Body =
-    StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
+#[derive(Debug)]
+pub(super) struct Body {
+    pieces: Vec<Bytes>,
+}
+
+type BodyStream = StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
+
+impl Body {
+    fn into_stream(self) -> BodyStream {
+        let frames: Vec<_> = self
+            .pieces
+            .into_iter()
+            .map(|piece| Ok(Frame::data(piece)))
+            .collect();
+        StreamBody::new(stream::iter(frames))
+    }
+}
 
 /// A connection pool to one node.
 #[derive(Debug)]
 pub(super) struct Rpc {
-    client: Client<HttpConnector, Body>,
+    client: Client<HttpConnector, BodyStream>,
     base: Uri,
 }
 
@@ -49,7 +64,7 @@ struct Failure {
 
 /// No body.
 pub(super) fn empty() -> Body {
-    body(Vec::new())
+    Body { pieces: Vec::new() }
 }
 
 /// A form whose one part is a file made of these chunks.
@@ -63,15 +78,7 @@ pub(super) fn file(chunks: Vec<Bytes>) -> Body {
     pieces.push(Bytes::from(head));
     pieces.extend(chunks);
     pieces.push(Bytes::from(tail));
-    body(pieces)
-}
-
-fn body(pieces: Vec<Bytes>) -> Body {
-    let frames: Vec<_> = pieces
-        .into_iter()
-        .map(|piece| Ok(Frame::data(piece)))
-        .collect();
-    StreamBody::new(stream::iter(frames))
+    Body { pieces }
 }
 
 impl Rpc {
@@ -106,12 +113,21 @@ impl Rpc {
     async fn exchange(&self, command: &str, body: Body, limit: usize) -> Result<Bytes, StoreError> {
         let unreachable = |error| StoreError::Unreachable(error);
         let base = self.base.to_string();
-        let request = Request::post(format!("{}{API}{command}", base.trim_end_matches('/')))
-            .header(
-                header::CONTENT_TYPE,
-                format!("multipart/form-data; boundary={BOUNDARY}"),
-            )
-            .body(body)
+        let length: usize = body.pieces.iter().map(Bytes::len).sum();
+        let mut request = Request::post(format!("{}{API}{command}", base.trim_end_matches('/')))
+            .header(header::CONTENT_LENGTH, length);
+        if length > 0 {
+            // Kubo may answer before it has read a form to its last byte, and would take the rest
+            // for the next request on the connection.
+            request = request
+                .header(header::CONNECTION, "close")
+                .header(
+                    header::CONTENT_TYPE,
+                    format!("multipart/form-data; boundary={BOUNDARY}"),
+                );
+        }
+        let request = request
+            .body(body.into_stream())
             .map_err(|error| unreachable(error.into()))?;
         let response = self
             .client
