@@ -41,6 +41,8 @@ use crate::{
 
 const FORMAT: &str = "1\n";
 const IDENTITY_BYTES: usize = 32;
+/// Threads that flush the files of one request.
+const SYNC_THREADS: usize = 8;
 
 /// The blocks and pins of one folder. Cheap to share behind an `Arc`; every method blocks on the
 /// disk.
@@ -206,6 +208,23 @@ fn write_flushed(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     sync_file(path)
 }
 
+/// Flushes many files. Several threads let the file system write its journal once for many.
+fn sync_files(paths: &[&Path]) -> Result<(), StoreError> {
+    let share = paths.len().div_ceil(SYNC_THREADS).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = paths
+            .chunks(share)
+            .map(|paths| scope.spawn(|| paths.iter().try_for_each(|path| sync_file(path))))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+    })
+}
+
 fn sync_file(path: &Path) -> Result<(), StoreError> {
     File::open(path)
         .and_then(|file| file.sync_all())
@@ -225,3 +244,6 @@ fn empty_folder(path: &Path) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

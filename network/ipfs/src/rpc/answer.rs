@@ -1,6 +1,7 @@
 //! Answers and errors as HTTP.
 
 use bytes::Bytes;
+use cid::Cid;
 use futures::{Stream, TryStreamExt as _};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -226,7 +227,7 @@ pub(crate) enum RpcError {
     #[error("import failed after block \"{previous}\": {source}")]
     CarAfter {
         /// The last block that was in order.
-        previous: cid::Cid,
+        previous: Box<Cid>,
         /// What is wrong.
         source: CarError,
     },
@@ -234,9 +235,9 @@ pub(crate) enum RpcError {
     #[error("import failed at block \"{cid}\": {source}")]
     CarBlock {
         /// The block.
-        cid: cid::Cid,
+        cid: Box<Cid>,
         /// What is wrong with it.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// The pin type is not one of Kubo's.
     #[error("invalid type '{0}', must be one of {{direct, indirect, recursive, all}}")]

@@ -230,7 +230,10 @@ impl Importing {
         self.batch
             .put(&cid, bytes)
             .and_then(|()| block::links(&cid, bytes))
-            .map_err(|source| RpcError::CarBlock { cid, source })?;
+            .map_err(|source| RpcError::CarBlock {
+                cid: Box::new(cid),
+                source: Box::new(source),
+            })?;
         self.stats.block_count += 1;
         self.stats.block_bytes_count += bytes.len() as u64;
         self.previous = Some(cid);
@@ -264,7 +267,10 @@ impl Importing {
 
     fn failed(&self, source: car::CarError) -> RpcError {
         match self.previous {
-            Some(previous) => RpcError::CarAfter { previous, source },
+            Some(previous) => RpcError::CarAfter {
+                previous: Box::new(previous),
+                source,
+            },
             None => RpcError::Car(source),
         }
     }

@@ -11,7 +11,7 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// A part of a multipart body, in Kubo's way of telling files from folders.
 pub(crate) enum Part {
-    File(FilePart),
+    File(Box<FilePart>),
     Folder(String),
 }
 
@@ -77,7 +77,7 @@ impl Parts {
             Some(other @ ("application/symlink" | "multipart/form-data" | "multipart/mixed")) => {
                 Err(RpcError::FileType(other.to_owned()))
             }
-            _ => Ok(Some(Part::File(FilePart { path, field }))),
+            _ => Ok(Some(Part::File(Box::new(FilePart { path, field })))),
         }
     }
 }

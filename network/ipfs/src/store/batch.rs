@@ -9,7 +9,7 @@ use std::{
 
 use cid::Cid;
 
-use super::{PinMode, Store, sync_file, sync_folder};
+use super::{PinMode, Store, sync_files};
 use crate::{
     StoreError,
     block::{self, Digest},
@@ -76,16 +76,21 @@ impl Batch {
         let store = Arc::clone(&self.store);
         let _not_collecting = store.gc.read().unwrap_or_else(PoisonError::into_inner);
         self.publish()?;
-        Ok(roots
+        let checked: Vec<_> = roots.iter().map(|root| store.check_tree(root)).collect();
+        let complete = roots
             .iter()
-            .map(|root| store.pin_complete(root, &PinMode::recursive("")))
-            .collect())
+            .zip(&checked)
+            .filter(|(_, checked)| checked.is_ok());
+        let pins: Vec<_> = complete
+            .map(|(root, _)| (*root, PinMode::recursive("")))
+            .collect();
+        store.write_pins(&pins)?;
+        Ok(checked)
     }
 
     fn publish(&mut self) -> Result<(), StoreError> {
-        for path in self.staged.values() {
-            sync_file(path)?;
-        }
+        let staged: Vec<_> = self.staged.values().map(PathBuf::as_path).collect();
+        sync_files(&staged)?;
         let mut folders = BTreeSet::new();
         while let Some((digest, staged)) = self.staged.first_key_value() {
             let path = self.store.block_path(digest);
@@ -93,7 +98,8 @@ impl Batch {
             folders.insert(self.store.shard_path(digest));
             self.staged.pop_first();
         }
-        folders.iter().try_for_each(|folder| sync_folder(folder))
+        let folders: Vec<_> = folders.iter().map(PathBuf::as_path).collect();
+        sync_files(&folders)
     }
 }
 

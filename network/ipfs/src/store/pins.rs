@@ -1,7 +1,7 @@
 //! Pins: which trees garbage collection keeps.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
     sync::{MutexGuard, PoisonError},
@@ -9,7 +9,7 @@ use std::{
 
 use cid::Cid;
 
-use super::{DagWalk, Store, sync_folder, write_flushed};
+use super::{DagWalk, Store, sync_files, sync_folder};
 use crate::StoreError;
 
 /// How much of a tree a pin keeps.
@@ -61,18 +61,18 @@ impl Store {
     /// Pins a tree after checking that all of it is here, or a single block.
     pub(crate) fn pin(&self, cid: &Cid, mode: &PinMode) -> Result<(), StoreError> {
         let _not_collecting = self.gc.read().unwrap_or_else(PoisonError::into_inner);
-        self.pin_complete(cid, mode)
-    }
-
-    /// Like [`Store::pin`] while the garbage collector is held off.
-    pub(super) fn pin_complete(&self, cid: &Cid, mode: &PinMode) -> Result<(), StoreError> {
         match mode.pin_type {
-            PinType::Recursive => DagWalk::new(*cid).complete(self)?,
+            PinType::Recursive => self.check_tree(cid)?,
             PinType::Direct => {
                 self.get(cid)?;
             }
         }
         self.write_pins(&[(*cid, mode.clone())])
+    }
+
+    /// Checks that every block of a tree is here. The caller holds the garbage collector off.
+    pub(super) fn check_tree(&self, root: &Cid) -> Result<(), StoreError> {
+        DagWalk::new(*root).complete(self)
     }
 
     /// Removes a pin.
@@ -99,25 +99,38 @@ impl Store {
             return Ok(());
         }
         let mut pins = self.lock_pins();
+        let mut changed = BTreeMap::new();
         for (cid, mode) in wanted {
-            let current = pins.get(cid).cloned();
-            match (mode.pin_type, current.as_ref().map(|pin| pin.pin_type)) {
-                (PinType::Direct, Some(PinType::Recursive)) => {
+            match pins.get(cid) {
+                Some(current) if current == mode => {}
+                Some(current)
+                    if current.pin_type == PinType::Recursive
+                        && mode.pin_type == PinType::Direct =>
+                {
                     return Err(StoreError::PinnedRecursively(*cid));
                 }
-                _ if current.as_ref() == Some(mode) => continue,
-                _ => {}
+                _ => {
+                    changed.insert(*cid, (mode, self.staged_path()));
+                }
             }
-            let staged = self.staged_path();
-            let path = self.pin_path(cid, mode.pin_type);
-            write_flushed(&staged, mode.name.as_bytes())?;
-            fs::rename(&staged, &path).map_err(StoreError::io(&path))?;
-            pins.insert(*cid, mode.clone());
-            if let Some(current) = current
-                && current.pin_type != mode.pin_type
+        }
+        for (mode, staged) in changed.values() {
+            fs::write(staged, &mode.name).map_err(StoreError::io(staged))?;
+        }
+        let staged: Vec<_> = changed
+            .values()
+            .map(|(_, staged)| staged.as_path())
+            .collect();
+        sync_files(&staged)?;
+        for (cid, (mode, staged)) in changed {
+            let path = self.pin_path(&cid, mode.pin_type);
+            fs::rename(staged, &path).map_err(StoreError::io(path))?;
+            let replaced = pins.insert(cid, mode.clone());
+            if let Some(replaced) = replaced
+                && replaced.pin_type != mode.pin_type
             {
-                let replaced = self.pin_path(cid, current.pin_type);
-                fs::remove_file(&replaced).map_err(StoreError::io(replaced))?;
+                let path = self.pin_path(&cid, replaced.pin_type);
+                fs::remove_file(&path).map_err(StoreError::io(path))?;
             }
         }
         sync_folder(&self.root.join("pins"))
@@ -140,6 +153,7 @@ impl Store {
 /// Reads all pins at start.
 pub(super) fn load(folder: &Path) -> Result<BTreeMap<Cid, Pin>, StoreError> {
     let mut pins = BTreeMap::new();
+    let mut direct = Vec::new();
     for entry in fs::read_dir(folder).map_err(StoreError::io(folder))? {
         let path = entry.map_err(StoreError::io(folder))?.path();
         let (cid, pin_type) = parse_name(&path).ok_or_else(|| StoreError::Unusable {
@@ -147,11 +161,24 @@ pub(super) fn load(folder: &Path) -> Result<BTreeMap<Cid, Pin>, StoreError> {
             reason: "its name is not that of a pin",
         })?;
         let name = fs::read_to_string(&path).map_err(StoreError::io(&path))?;
-        // Both files of a CID exist when the process died while one replaced the other.
-        if pin_type == PinType::Recursive || !pins.contains_key(&cid) {
-            pins.insert(cid, Pin { pin_type, name });
+        match pin_type {
+            PinType::Recursive => {
+                pins.insert(cid, Pin::recursive(name));
+            }
+            PinType::Direct => direct.push((cid, Pin::direct(name), path)),
         }
     }
+    for (cid, pin, path) in direct {
+        match pins.entry(cid) {
+            Entry::Vacant(place) => {
+                place.insert(pin);
+            }
+            // The process died between writing the recursive pin and removing this one, which
+            // must not come back when the recursive one goes.
+            Entry::Occupied(_) => fs::remove_file(&path).map_err(StoreError::io(path))?,
+        }
+    }
+    sync_folder(folder)?;
     Ok(pins)
 }
 

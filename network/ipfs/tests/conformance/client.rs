@@ -13,21 +13,21 @@ const BOUNDARY: &str = "----conformance-4f1c2a";
 
 /// One node's RPC.
 #[derive(Clone, Debug)]
-pub struct Api(SocketAddr);
+pub(crate) struct Api(SocketAddr);
 
 /// What a node answered.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     /// The body, or as much of it as came before the connection broke.
-    pub body: Bytes,
-    pub broken_off: bool,
+    pub(crate) body: Bytes,
+    pub(crate) broken_off: bool,
 }
 
 impl Reply {
     /// The body as JSON values, one a line.
-    pub fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         self.body
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -35,17 +35,17 @@ impl Reply {
             .collect()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("the body is JSON")
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// Checks for success.
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         assert_eq!(self.status, 200, "{}", self.text());
         assert!(!self.broken_off);
         self
@@ -53,7 +53,7 @@ impl Reply {
 
     /// Checks for Kubo's form of an error and returns its message.
     #[track_caller]
-    pub fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         assert_eq!(self.status, 500, "{}", self.text());
         let json = self.json();
         let members: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
@@ -65,14 +65,14 @@ impl Reply {
 }
 
 /// A file of an upload.
-pub struct Upload<'a> {
-    pub name: &'a str,
-    pub content_type: &'a str,
-    pub content: &'a [u8],
+pub(crate) struct Upload<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) content_type: &'a str,
+    pub(crate) content: &'a [u8],
 }
 
 impl<'a> Upload<'a> {
-    pub fn file(name: &'a str, content: &'a [u8]) -> Self {
+    pub(crate) fn file(name: &'a str, content: &'a [u8]) -> Self {
         Self {
             name,
             content_type: "application/octet-stream",
@@ -82,17 +82,17 @@ impl<'a> Upload<'a> {
 }
 
 impl Api {
-    pub fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self(address)
     }
 
     /// A command without a body.
-    pub async fn call(&self, command: &str) -> Reply {
+    pub(crate) async fn call(&self, command: &str) -> Reply {
         self.send(Method::POST, command, &[], Bytes::new()).await
     }
 
     /// A command with files.
-    pub async fn upload(&self, command: &str, files: &[Upload<'_>]) -> Reply {
+    pub(crate) async fn upload(&self, command: &str, files: &[Upload<'_>]) -> Reply {
         let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
         let headers = [(header::CONTENT_TYPE.as_str(), content_type.as_str())];
         self.send(Method::POST, command, &headers, multipart(files))
@@ -100,7 +100,7 @@ impl Api {
     }
 
     /// Adds one file and returns its CID.
-    pub async fn add(&self, options: &str, content: &[u8]) -> String {
+    pub(crate) async fn add(&self, options: &str, content: &[u8]) -> String {
         let command = format!("add?{options}");
         let reply = self
             .upload(&command, &[Upload::file("file", content)])
@@ -111,7 +111,7 @@ impl Api {
     }
 
     /// Any request at all.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         command: &str,

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::client::{Api, Upload};
 
-pub struct Devnode {
+pub(crate) struct Devnode {
     process: Child,
     address: SocketAddr,
     /// Kept as long as the process; absent when the folder belongs to the test.
@@ -22,14 +22,14 @@ pub struct Devnode {
 }
 
 impl Devnode {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut devnode = Self::start_in(dir.path());
         devnode._dir = Some(dir);
         devnode
     }
 
-    pub fn start_in(dir: &Path) -> Self {
+    pub(crate) fn start_in(dir: &Path) -> Self {
         let mut process = command(dir).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap())
@@ -45,12 +45,12 @@ impl Devnode {
         }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Ends the process as an operator would and checks that it ends well.
-    pub fn terminate(&mut self) {
+    pub(crate) fn terminate(&mut self) {
         let pid = self.process.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         assert!(sent.success());

@@ -35,7 +35,7 @@ fn file() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/cids.json")
 }
 
-pub async fn check(api: &Api) {
+pub(crate) async fn check(api: &Api) {
     let golden: Golden = serde_json::from_slice(&fs::read(file()).unwrap()).unwrap();
     assert_eq!(golden.rule, RULE);
     assert!(golden.cases.len() > 100);
@@ -52,7 +52,7 @@ pub async fn check(api: &Api) {
 }
 
 /// Asks Kubo for all of them.
-pub async fn write(api: &Api) {
+pub(crate) async fn write(api: &Api) {
     let version = api.call("version").await.ok().json();
     assert!(
         !version["Golang"].as_str().unwrap().is_empty(),

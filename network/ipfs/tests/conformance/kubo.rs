@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// Time for the daemon to begin answering.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub struct Kubo {
+pub(crate) struct Kubo {
     daemon: Child,
     address: SocketAddr,
     _repo: TempDir,
@@ -22,7 +22,7 @@ pub struct Kubo {
 
 impl Kubo {
     /// Starts a daemon, or says by `None` that there is no Kubo here.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let ipfs = find()?;
         let repo = tempfile::tempdir().unwrap();
         for arguments in [
@@ -51,7 +51,7 @@ impl Kubo {
         })
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }

@@ -3,6 +3,8 @@
 //! Kubo is looked for in `SALUS_FABRIC_BIN` and on `PATH`; without it the suite runs on the devnode
 //! alone and says so. `SALUS_BLESS=1` writes `tests/golden/cids.json` anew, from Kubo only.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod client;
 mod devnode;
 mod golden;

@@ -9,7 +9,7 @@ mod pin;
 
 use crate::client::Api;
 
-pub async fn run(api: &Api) {
+pub(crate) async fn run(api: &Api) {
     http::methods_and_unknown_commands(api).await;
     http::missing_and_malformed_arguments(api).await;
     http::node_information(api).await;
@@ -35,10 +35,10 @@ pub async fn run(api: &Api) {
 }
 
 /// A CID that no node here has.
-pub const ABSENT: &str = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku";
+pub(crate) const ABSENT: &str = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku";
 
 /// Content that no other test adds, so that tests do not unpin each other's blocks.
-pub fn unique(test: &str, length: usize) -> Vec<u8> {
+pub(crate) fn unique(test: &str, length: usize) -> Vec<u8> {
     let seed = test.bytes().fold(2_166_136_261_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(16_777_619)
     });

@@ -7,7 +7,7 @@ use crate::client::{Api, Upload};
 
 const HELLO_V0: &str = "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN";
 
-pub async fn one_line_a_file(api: &Api) {
+pub(crate) async fn one_line_a_file(api: &Api) {
     let files = [Upload::file("h", b"hello\n"), Upload::file("b", b"world\n")];
     let reply = api.upload("add", &files).await.ok();
     assert_eq!(reply.headers["content-type"], "application/json");
@@ -45,7 +45,7 @@ pub async fn one_line_a_file(api: &Api) {
     assert!(progress.is_sorted());
 }
 
-pub async fn folders(api: &Api) {
+pub(crate) async fn folders(api: &Api) {
     let wrapped = api
         .upload(
             "add?wrap-with-directory=true",
@@ -125,7 +125,7 @@ const TREE_V0: &str = "Qmag8WMT4khhwSe2BRoquM5m5YdZLESY179BqwSuhyugpW";
 const TREE_V1: &str = "bafybeiazcv3kijltjjgptf6zxozmncfllghwhxosfhi5tntkow2uzlytf4";
 const TREE_V1_WRAPPED_LEAVES: &str = "bafybeiec6jbqfdnrr4ct6nnzfpobrmgiu72c4ztwl2kpfwaqbipchxitym";
 
-pub async fn options(api: &Api) {
+pub(crate) async fn options(api: &Api) {
     let file = [Upload::file("f", b"x")];
     for (options, message) in [
         ("chunker=size-0", "chunker size must be greater than 0"),
@@ -157,7 +157,7 @@ pub async fn options(api: &Api) {
     assert_eq!(pins.json()["Keys"][&hash]["Name"], "mine");
 }
 
-pub async fn parallel_uploads(api: &Api) {
+pub(crate) async fn parallel_uploads(api: &Api) {
     let uploads: Vec<_> = (0..16)
         .map(|number| {
             let api = api.clone();

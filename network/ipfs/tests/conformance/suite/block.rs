@@ -5,7 +5,7 @@ use serde_json::json;
 use super::ABSENT;
 use crate::client::{Api, Upload};
 
-pub async fn put_get_stat(api: &Api) {
+pub(crate) async fn put_get_stat(api: &Api) {
     for (options, cid) in [
         (
             "",
@@ -50,7 +50,7 @@ pub async fn put_get_stat(api: &Api) {
         .ok();
 }
 
-pub async fn refusals(api: &Api) {
+pub(crate) async fn refusals(api: &Api) {
     let small = [Upload::file("b", b"hello\n")];
     let reply = api.upload("block/put?cid-codec=nope", &small).await;
     assert_eq!(reply.error(), "unknown multicodec: \"nope\"");

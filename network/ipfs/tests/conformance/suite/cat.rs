@@ -3,7 +3,7 @@
 use super::{ABSENT, unique};
 use crate::client::{Api, Upload};
 
-pub async fn ranges(api: &Api) {
+pub(crate) async fn ranges(api: &Api) {
     let content = unique("ranges", 700_000);
     for options in ["", "cid-version=1", "chunker=size-1000&raw-leaves=true"] {
         let cid = api.add(options, &content).await;
@@ -44,7 +44,7 @@ pub async fn ranges(api: &Api) {
     );
 }
 
-pub async fn several_files(api: &Api) {
+pub(crate) async fn several_files(api: &Api) {
     let one = api.add("", b"first ").await;
     let two = api.add("cid-version=1", b"second").await;
     for (query, expected) in [
@@ -67,7 +67,7 @@ pub async fn several_files(api: &Api) {
     }
 }
 
-pub async fn paths(api: &Api) {
+pub(crate) async fn paths(api: &Api) {
     let files = [
         Upload::file("dir%2Fone", b"1"),
         Upload::file("dir%2Fdeep%2Ftwo", b"2"),
@@ -90,7 +90,7 @@ pub async fn paths(api: &Api) {
     assert!(error.contains("no link named \"three\""), "{error}");
 }
 
-pub async fn what_is_not_a_file(api: &Api) {
+pub(crate) async fn what_is_not_a_file(api: &Api) {
     let reply = api
         .upload("add?wrap-with-directory=true", &[Upload::file("f", b"x")])
         .await

@@ -22,7 +22,7 @@ fn root(cid: &str) -> serde_json::Value {
     json!({"Root": {"Cid": {"/": cid}, "PinErrorMsg": ""}})
 }
 
-pub async fn export_then_import(api: &Api) {
+pub(crate) async fn export_then_import(api: &Api) {
     let content = unique("export_then_import", 600_000);
     for options in ["", "cid-version=1", "chunker=size-3000&cid-version=1"] {
         let cid = api.add(options, &content).await;
@@ -44,7 +44,7 @@ pub async fn export_then_import(api: &Api) {
     }
 }
 
-pub async fn several_cars(api: &Api) {
+pub(crate) async fn several_cars(api: &Api) {
     let mut cars = Vec::new();
     let mut cids = Vec::new();
     for number in 0..3 {
@@ -75,7 +75,7 @@ pub async fn several_cars(api: &Api) {
     assert_eq!(lines, expected);
 }
 
-pub async fn incomplete_trees(api: &Api) {
+pub(crate) async fn incomplete_trees(api: &Api) {
     let content = unique("incomplete_trees", 600_000);
     let cid = api.add("cid-version=1", &content).await;
     let car = export(api, &cid).await;
@@ -113,7 +113,7 @@ fn section_end(car: &[u8], start: usize) -> usize {
     car.len() - rest.len() + length
 }
 
-pub async fn damaged_cars(api: &Api) {
+pub(crate) async fn damaged_cars(api: &Api) {
     let content = unique("damaged_cars", 600_000);
     let cid = api.add("cid-version=1", &content).await;
     let car = export(api, &cid).await;

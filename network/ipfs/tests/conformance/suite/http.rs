@@ -5,7 +5,7 @@ use http::Method;
 
 use crate::client::{Api, Upload};
 
-pub async fn methods_and_unknown_commands(api: &Api) {
+pub(crate) async fn methods_and_unknown_commands(api: &Api) {
     for method in [Method::GET, Method::PUT, Method::DELETE] {
         let reply = api.send(method, "version", &[], Bytes::new()).await;
         assert_eq!(reply.status, 405);
@@ -14,7 +14,7 @@ pub async fn methods_and_unknown_commands(api: &Api) {
     assert_eq!(reply.status, 404);
 }
 
-pub async fn missing_and_malformed_arguments(api: &Api) {
+pub(crate) async fn missing_and_malformed_arguments(api: &Api) {
     for command in [
         "cat",
         "block/get",
@@ -58,7 +58,7 @@ pub async fn missing_and_malformed_arguments(api: &Api) {
     );
 }
 
-pub async fn node_information(api: &Api) {
+pub(crate) async fn node_information(api: &Api) {
     let version = api.call("version").await.ok().json();
     for member in ["Version", "Commit", "Repo", "System", "Golang"] {
         assert!(version[member].is_string(), "{member}");

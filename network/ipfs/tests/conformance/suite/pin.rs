@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{ABSENT, unique};
 use crate::client::{Api, Upload};
 
-pub async fn life_of_a_pin(api: &Api) {
+pub(crate) async fn life_of_a_pin(api: &Api) {
     let content = unique("life_of_a_pin", 600_000);
     let cid = api.add("cid-version=1&pin=false", &content).await;
     let pinned = api.call(&format!("pin/add?arg={cid}")).await.ok();
@@ -49,7 +49,7 @@ fn leaf(bytes: &[u8]) -> String {
     cid::Cid::new_v1(0x55, hash).to_string()
 }
 
-pub async fn direct_and_recursive(api: &Api) {
+pub(crate) async fn direct_and_recursive(api: &Api) {
     let content = unique("direct_and_recursive", 10);
     let cid = api.add("pin=false", &content).await;
     api.call(&format!("pin/add?arg={cid}&recursive=false"))
@@ -80,7 +80,7 @@ pub async fn direct_and_recursive(api: &Api) {
     api.call(&format!("pin/rm?arg={cid}")).await.ok();
 }
 
-pub async fn names_and_streaming(api: &Api) {
+pub(crate) async fn names_and_streaming(api: &Api) {
     let one = api.add("pin=false", &unique("names 1", 10)).await;
     let two = api.add("pin=false", &unique("names 2", 10)).await;
     api.call(&format!("pin/add?arg={one}&arg={two}&name=study-17"))
@@ -110,7 +110,7 @@ pub async fn names_and_streaming(api: &Api) {
     reply.error();
 }
 
-pub async fn refusals(api: &Api) {
+pub(crate) async fn refusals(api: &Api) {
     let reply = api.call("pin/ls?type=foo").await;
     assert_eq!(
         reply.error(),
@@ -125,7 +125,7 @@ pub async fn refusals(api: &Api) {
     assert_eq!(reply.error(), format!("path '{ABSENT}' is not pinned"));
 }
 
-pub async fn garbage_collection(api: &Api) {
+pub(crate) async fn garbage_collection(api: &Api) {
     let kept = unique("gc kept", 600_000);
     let kept_cid = api.add("cid-version=1", &kept).await;
     let garbage = api
