@@ -84,6 +84,65 @@ const MESSAGE_VERSION: i32 = 1;
 /// Type of an MSP that holds X.509 certificates.
 const MSP_TYPE_FABRIC: i32 = 0;
 
+/// Peers take blocks from orderers of this type only; a cluster of one behaves like ours.
+const CONSENSUS_TYPE: &str = "etcdraft";
+
+/// Metadata of the consensus type, as far as it says anything here.
+#[derive(Clone, PartialEq, Message)]
+struct RaftMetadata {
+    #[prost(message, repeated, tag = "1")]
+    consenters: Vec<RaftConsenter>,
+    #[prost(message, optional, tag = "2")]
+    options: Option<RaftOptions>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RaftConsenter {
+    #[prost(string, tag = "1")]
+    host: String,
+    #[prost(uint32, tag = "2")]
+    port: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RaftOptions {
+    /// A Go duration.
+    #[prost(string, tag = "1")]
+    tick_interval: String,
+    #[prost(uint32, tag = "2")]
+    election_tick: u32,
+    #[prost(uint32, tag = "3")]
+    heartbeat_tick: u32,
+    #[prost(uint32, tag = "4")]
+    max_inflight_blocks: u32,
+    /// Bytes.
+    #[prost(uint32, tag = "5")]
+    snapshot_interval_size: u32,
+}
+
+/// The orderers as consenters, with the options `configtxgen` writes by default.
+fn raft_metadata(addresses: &[String]) -> RaftMetadata {
+    let split = addresses
+        .iter()
+        .filter_map(|address| address.rsplit_once(':'));
+    let consenters = split.filter_map(|(host, port)| {
+        Some(RaftConsenter {
+            host: host.to_owned(),
+            port: port.parse().ok()?,
+        })
+    });
+    RaftMetadata {
+        consenters: consenters.collect(),
+        options: Some(RaftOptions {
+            tick_interval: "500ms".to_owned(),
+            election_tick: 10,
+            heartbeat_tick: 1,
+            max_inflight_blocks: 5,
+            snapshot_interval_size: 16 << 20,
+        }),
+    }
+}
+
 /// Writes block 0 of a channel. Time and nonce come from the caller; equal input gives equal
 /// bytes.
 ///
@@ -222,7 +281,8 @@ fn orderer_group(profile: &NetworkProfile) -> Result<ConfigGroup, GenesisError> 
     group.value(key::CHANNEL_RESTRICTIONS, &ChannelRestrictions::default());
     group.value(key::CAPABILITIES, &capability("V2_0"));
     let consensus = ConsensusType {
-        r#type: "solo".to_owned(),
+        r#type: CONSENSUS_TYPE.to_owned(),
+        metadata: raft_metadata(&profile.orderer.addresses).encode_to_vec(),
         ..ConsensusType::default()
     };
     group.value(key::CONSENSUS_TYPE, &consensus);

@@ -1,8 +1,8 @@
 //! The configuration of a channel: written as block 0, read back from it.
 //!
 //! Block 0 is what `configtxgen` would write for Fabric's test-network with these organisations,
-//! so that Fabric's own tools and clients read it. Two things differ: the consensus type is
-//! `solo`, because the orderer is one process, and there is no consortium.
+//! so that Fabric's own tools, clients and peers read it. Two things differ: the consenter of the
+//! Raft cluster of one has no TLS certificates in its entry, and there is no consortium.
 
 mod block;
 mod config;
