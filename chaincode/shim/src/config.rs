@@ -178,3 +178,135 @@ fn parse_address(name: &'static str, value: String) -> Result<SocketAddr, Config
 fn file((name, path): (&'static str, String)) -> Result<Vec<u8>, ConfigError> {
     std::fs::read(&path).map_err(|source| ConfigError::File { name, path, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<ServerConfig, String> {
+        let map: HashMap<&str, &str> = variables.iter().copied().collect();
+        let lookup = |name: &str| map.get(name).map(|value| (*value).to_owned());
+        ServerConfig::from_env(lookup).map_err(|error| error.to_string())
+    }
+
+    const ADDRESS: (&str, &str) = ("CHAINCODE_SERVER_ADDRESS", "127.0.0.1:9999");
+    const ID: (&str, &str) = ("CORE_CHAINCODE_ID_NAME", "label:hash");
+
+    /// A file that exists wherever this test runs.
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
+    #[test]
+    fn address_and_package_id_are_enough() {
+        let config = read(&[ADDRESS, ID]).unwrap();
+        assert_eq!(config.address.to_string(), "127.0.0.1:9999");
+        assert_eq!(config.chaincode_id, "label:hash");
+        assert!(config.tls.is_none());
+        assert_eq!(config.limits, Limits::default());
+    }
+
+    #[test]
+    fn both_families_of_names_are_taken_and_the_first_one_wins() {
+        for name in [
+            "CORE_CHAINCODE_ID_NAME",
+            "CHAINCODE_ID",
+            "CORE_CHAINCODE_ID",
+        ] {
+            assert_eq!(read(&[ADDRESS, (name, "id")]).unwrap().chaincode_id, "id");
+        }
+        let both = read(&[ADDRESS, ID, ("CHAINCODE_ID", "other")]).unwrap();
+        assert_eq!(both.chaincode_id, "label:hash");
+        let empty = read(&[
+            ADDRESS,
+            ("CORE_CHAINCODE_ID_NAME", ""),
+            ("CHAINCODE_ID", "x"),
+        ]);
+        assert_eq!(empty.unwrap().chaincode_id, "x");
+    }
+
+    #[test]
+    fn an_empty_host_means_every_interface() {
+        let config = read(&[("CHAINCODE_SERVER_ADDRESS", ":7052"), ID]).unwrap();
+        assert_eq!(config.address.to_string(), "0.0.0.0:7052");
+    }
+
+    #[test]
+    fn tls_is_on_when_either_family_says_so() {
+        let core = [
+            ("CORE_PEER_TLS_ENABLED", "true"),
+            ("CORE_TLS_CLIENT_KEY_FILE", FILE),
+            ("CORE_TLS_CLIENT_CERT_FILE", FILE),
+            ("CORE_PEER_TLS_ROOTCERT_FILE", FILE),
+        ];
+        let samples = [
+            ("CHAINCODE_TLS_DISABLED", "false"),
+            ("CHAINCODE_TLS_KEY", FILE),
+            ("CHAINCODE_TLS_CERT", FILE),
+            ("CHAINCODE_CLIENT_CA_CERT", FILE),
+        ];
+        for family in [core, samples] {
+            let all = [&[ADDRESS, ID][..], &family].concat();
+            let tls = read(&all).unwrap().tls.unwrap();
+            assert!(!tls.key_pem.is_empty() && tls.client_roots_pem.is_some());
+            let one_way = &all[..all.len() - 1];
+            assert!(
+                read(one_way)
+                    .unwrap()
+                    .tls
+                    .unwrap()
+                    .client_roots_pem
+                    .is_none()
+            );
+        }
+        let off = [
+            ADDRESS,
+            ID,
+            ("CHAINCODE_TLS_DISABLED", "true"),
+            ("CHAINCODE_TLS_KEY", FILE),
+        ];
+        assert!(read(&off).unwrap().tls.is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let tls = ("CORE_PEER_TLS_ENABLED", "true");
+        let key = ("CORE_TLS_CLIENT_KEY_FILE", "/no/such/file");
+        let certificate = ("CORE_TLS_CLIENT_CERT_FILE", FILE);
+        for (variables, message) in [
+            (vec![ID], "none of CHAINCODE_SERVER_ADDRESS is set"),
+            (
+                vec![ADDRESS],
+                "none of CORE_CHAINCODE_ID_NAME, CHAINCODE_ID is set",
+            ),
+            (
+                vec![("CHAINCODE_SERVER_ADDRESS", "nowhere"), ID],
+                "CHAINCODE_SERVER_ADDRESS has the value \"nowhere\", which is not host:port",
+            ),
+            (
+                vec![ADDRESS, ID, ("CORE_PEER_TLS_ENABLED", "yes")],
+                "CORE_PEER_TLS_ENABLED has the value \"yes\", which is not true or false",
+            ),
+            (
+                vec![ADDRESS, ID, tls],
+                "none of CORE_TLS_CLIENT_CERT_FILE, CHAINCODE_TLS_CERT is set",
+            ),
+            (
+                vec![ADDRESS, ID, tls, certificate, key],
+                "CORE_TLS_CLIENT_KEY_FILE names the file /no/such/file, which cannot be read",
+            ),
+        ] {
+            assert_eq!(read(&variables).unwrap_err(), message);
+        }
+    }
+
+    #[test]
+    fn debugging_output_holds_no_key() {
+        let tls = TlsConfig {
+            certificate_pem: vec![],
+            key_pem: b"secret".to_vec(),
+            client_roots_pem: None,
+        };
+        assert_eq!(format!("{tls:?}"), "TlsConfig { mutual: false, .. }");
+    }
+}

@@ -78,3 +78,96 @@ impl ClientIdentity {
         units.iter().any(|unit| *unit == ou)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa,
+        KeyPair,
+    };
+
+    use super::*;
+
+    type Names<'n> = &'n [(DnType, &'n str)];
+
+    fn params(names: Names<'_>) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (kind, value) in names {
+            params.distinguished_name.push(kind.clone(), *value);
+        }
+        params
+    }
+
+    fn identity(subject: Names<'_>, issuer: Names<'_>, attributes: &str) -> ClientIdentity {
+        let mut ca = params(issuer);
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+        let mut client = params(subject);
+        let oid = [1, 2, 3, 4, 5, 6, 7, 8, 1];
+        let extension = CustomExtension::from_oid_content(&oid, attributes.as_bytes().to_vec());
+        client.custom_extensions.push(extension);
+        let client = client
+            .signed_by(&KeyPair::generate().unwrap(), &ca)
+            .unwrap();
+        let certificate = Certificate::from_pem(client.pem().as_bytes()).unwrap();
+        let msp_id = MspId::parse("Org1MSP").unwrap();
+        let creator = fabric_msp::serialized_identity(&msp_id, &certificate);
+        ClientIdentity::parse(&creator).unwrap()
+    }
+
+    /// The ID that programs in Go print for a user of Fabric's test network.
+    #[test]
+    fn the_id_is_the_one_that_the_go_shim_forms() {
+        let subject = [
+            (DnType::CountryName, "US"),
+            (DnType::StateOrProvinceName, "North Carolina"),
+            (DnType::OrganizationName, "Hyperledger"),
+            (DnType::OrganizationalUnitName, "client"),
+            (DnType::CommonName, "user1"),
+        ];
+        let issuer = [
+            (DnType::CountryName, "US"),
+            (DnType::StateOrProvinceName, "North Carolina"),
+            (DnType::LocalityName, "Durham"),
+            (DnType::OrganizationName, "org1.example.com"),
+            (DnType::CommonName, "ca.org1.example.com"),
+        ];
+        assert_eq!(
+            identity(&subject, &issuer, "{}").id(),
+            "eDUwOTo6Q049dXNlcjEsT1U9Y2xpZW50LE89SHlwZXJsZWRnZXIsU1Q9Tm9ydGggQ2Fyb2xpbmEsQz1VUzo6\
+             Q049Y2Eub3JnMS5leGFtcGxlLmNvbSxPPW9yZzEuZXhhbXBsZS5jb20sTD1EdXJoYW0sU1Q9Tm9ydGggQ2Fy\
+             b2xpbmEsQz1VUw=="
+        );
+    }
+
+    #[test]
+    fn attributes_and_units_are_read_from_the_certificate() {
+        let subject = [
+            (DnType::OrganizationalUnitName, "client"),
+            (DnType::CommonName, "u"),
+        ];
+        let attributes = r#"{"attrs":{"role":"doctor","empty":""}}"#;
+        let identity = identity(&subject, &[(DnType::CommonName, "ca")], attributes);
+        assert_eq!(identity.msp_id(), "Org1MSP");
+        assert!(identity.has_ou("client") && !identity.has_ou("Client") && !identity.has_ou(""));
+        assert_eq!(identity.attribute("role"), Some("doctor"));
+        assert_eq!(identity.attribute("Role"), None);
+        assert!(identity.assert_attribute("role", "doctor").is_ok());
+        assert!(identity.assert_attribute("empty", "").is_ok());
+        for (name, value) in [("role", "nurse"), ("absent", ""), ("absent", "x")] {
+            assert!(
+                identity.assert_attribute(name, value).is_err(),
+                "{name}={value}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_identity_is_refused() {
+        for creator in [&b""[..], b"\xff", b"\x0a\x07Org1MSP"] {
+            let error = ClientIdentity::parse(creator).unwrap_err();
+            assert!(matches!(error, ClientIdentityError::Unreadable { .. }));
+        }
+    }
+}

@@ -135,3 +135,145 @@ fn is_nested(payload: &ChaincodeProposalPayload, args: &[Vec<u8>]) -> bool {
 fn decode<M: Message + Default>(bytes: &[u8], part: &'static str) -> Result<M, TransactionError> {
     M::decode(bytes).map_err(|source| TransactionError::Undecodable { part, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use fabric_protos::protos::{ChaincodeSpec, SignedProposal as WireProposal};
+
+    use super::*;
+
+    fn key() -> TransactionKey {
+        TransactionKey {
+            channel_id: "ch".to_owned(),
+            tx_id: "tx".to_owned(),
+        }
+    }
+
+    fn input(args: &[&str]) -> ChaincodeInput {
+        ChaincodeInput {
+            args: args.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
+            ..ChaincodeInput::default()
+        }
+    }
+
+    struct Parts {
+        kind: i32,
+        epoch: u64,
+        proposed: ChaincodeInput,
+    }
+
+    fn signed(parts: Parts) -> WireProposal {
+        let channel = ChannelHeader {
+            r#type: parts.kind,
+            epoch: parts.epoch,
+            ..ChannelHeader::default()
+        };
+        let signature = SignatureHeader {
+            creator: b"creator".to_vec(),
+            nonce: b"nonce".to_vec(),
+        };
+        let header = Header {
+            channel_header: channel.encode_to_vec(),
+            signature_header: signature.encode_to_vec(),
+        };
+        let spec = ChaincodeInvocationSpec {
+            chaincode_spec: Some(ChaincodeSpec {
+                input: Some(parts.proposed),
+                ..ChaincodeSpec::default()
+            }),
+        };
+        let payload = ChaincodeProposalPayload {
+            input: spec.encode_to_vec(),
+            ..ChaincodeProposalPayload::default()
+        };
+        let proposal = Proposal {
+            header: header.encode_to_vec(),
+            payload: payload.encode_to_vec(),
+            ..Proposal::default()
+        };
+        WireProposal {
+            proposal_bytes: proposal.encode_to_vec(),
+            signature: vec![],
+        }
+    }
+
+    fn parse(args: &[&str], parts: Parts) -> Result<Transaction, TransactionError> {
+        let bytes = input(args).encode_to_vec();
+        Transaction::parse(key(), &bytes, Some(signed(parts)))
+    }
+
+    fn parts() -> Parts {
+        Parts {
+            kind: HeaderType::EndorserTransaction.into(),
+            epoch: 0,
+            proposed: input(&["f", "x"]),
+        }
+    }
+
+    #[test]
+    fn a_call_without_proposal_has_arguments_only() {
+        let bytes = input(&["f"]).encode_to_vec();
+        let transaction = Transaction::parse(key(), &bytes, None).unwrap();
+        assert_eq!(transaction.args, [b"f"]);
+        assert!(transaction.creator.is_empty() && transaction.binding.is_empty());
+    }
+
+    #[test]
+    fn the_epoch_is_part_of_the_binding_in_little_endian() {
+        let with_epoch = |epoch| {
+            let parts = Parts { epoch, ..parts() };
+            parse(&["f", "x"], parts).unwrap().binding
+        };
+        let expected = digest(&SHA256, b"noncecreator\x02\x01\0\0\0\0\0\0");
+        assert_eq!(with_epoch(0x0102), expected.as_ref());
+        assert_ne!(with_epoch(0), with_epoch(1));
+    }
+
+    #[test]
+    fn a_call_that_is_not_the_proposed_one_comes_from_another_chaincode() {
+        assert!(!parse(&["f", "x"], parts()).unwrap().nested);
+        assert!(parse(&["g"], parts()).unwrap().nested);
+    }
+
+    #[test]
+    fn only_transactions_headers_are_taken() {
+        for (kind, taken) in [
+            (HeaderType::EndorserTransaction, true),
+            (HeaderType::Config, true),
+            (HeaderType::Message, false),
+            (HeaderType::DeliverSeekInfo, false),
+        ] {
+            let kind = kind.into();
+            let parsed = parse(&["f"], Parts { kind, ..parts() });
+            assert_eq!(parsed.is_ok(), taken, "{kind}");
+        }
+    }
+
+    #[test]
+    fn broken_parts_are_named() {
+        let broken = |proposal: Proposal| {
+            let signed = WireProposal {
+                proposal_bytes: proposal.encode_to_vec(),
+                signature: vec![],
+            };
+            Transaction::parse(key(), &[], Some(signed))
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(broken(Proposal::default()), "proposal header is missing");
+        let header = |header: Header| Proposal {
+            header: header.encode_to_vec(),
+            ..Proposal::default()
+        };
+        let bad_channel = Header {
+            channel_header: b"\xff".to_vec(),
+            ..Header::default()
+        };
+        assert_eq!(
+            broken(header(bad_channel)),
+            "channel header cannot be decoded"
+        );
+        let input = Transaction::parse(key(), b"\xff", None).unwrap_err();
+        assert_eq!(input.to_string(), "chaincode input cannot be decoded");
+    }
+}

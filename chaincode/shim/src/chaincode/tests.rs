@@ -24,7 +24,7 @@ struct Asset {
 #[derive(Debug, PartialEq, Serialize, Deserialize, ContractType)]
 struct Part {
     weight: f64,
-    inner: Option<Box<Part>>,
+    inner: Option<Box<Self>>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, ContractType)]

@@ -78,13 +78,16 @@ impl MemoryLink {
                 ));
             }
             if self.stack.iter().any(|waiting| waiting == name) {
-                return Err(format!("txid: {}({}) exists", own.tx_id, own.channel_id));
+                return Err(format!(
+                    "execute failed: error sending: txid: {}({}) exists",
+                    own.tx_id, own.channel_id
+                ));
             }
             let others = self.session.ledger.lock().others.get(name).cloned();
             let callee = others.ok_or_else(|| {
                 format!(
-                    "make sure the chaincode {name} has been successfully defined on channel {} \
-                     and try again",
+                    "execute failed: invalid invocation: [channel {}] failed to get chaincode \
+                     container info for {name}: chaincode {name} not found",
                     own.channel_id
                 )
             })?;
@@ -125,6 +128,7 @@ impl MemoryLedger {
         transient.extend(tx.transient);
         let simulation = Simulation::new(
             Arc::clone(&inner.state),
+            &self.shared.channel_id,
             &tx_id,
             msp_id(&creator),
             inner.collections.clone(),

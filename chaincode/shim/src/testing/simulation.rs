@@ -40,12 +40,16 @@ const PAGE_AFTER_WRITE: &str =
 const WRITE_AFTER_PAGE: &str = "unsuppored transaction. Transaction has already performed a \
     paginated query. Writes are not allowed";
 
+/// How the names of organisations' own collections begin.
+const IMPLICIT_COLLECTION: &str = "_implicit_org_";
+
 type Reply = Result<Vec<u8>, String>;
 
 /// The simulation of one transaction, over a state that does not change meanwhile.
 #[derive(Debug)]
 pub(super) struct Simulation {
     state: Arc<State>,
+    channel_id: String,
     tx_id: String,
     creator_msp: String,
     collections: BTreeMap<String, CollectionConfig>,
@@ -61,12 +65,14 @@ pub(super) struct Simulation {
 impl Simulation {
     pub(super) fn new(
         state: Arc<State>,
+        channel_id: &str,
         tx_id: &str,
         creator_msp: String,
         collections: BTreeMap<String, CollectionConfig>,
     ) -> Self {
         Self {
             state,
+            channel_id: channel_id.to_owned(),
             tx_id: tx_id.to_owned(),
             creator_msp,
             collections,
@@ -389,7 +395,8 @@ impl Simulation {
 
     /// Organisations' own collections exist without definition.
     fn check_collection(&self, namespace: &str, collection: &str) -> Result<(), String> {
-        if collection.starts_with("_implicit_org_") || self.collections.contains_key(collection) {
+        if collection.starts_with(IMPLICIT_COLLECTION) || self.collections.contains_key(collection)
+        {
             return Ok(());
         }
         if self.collections.is_empty() {
@@ -405,8 +412,7 @@ impl Simulation {
     }
 
     fn check_read(&self, namespace: &str, collection: &str) -> Result<(), String> {
-        self.check_collection(namespace, collection)?;
-        let config = self.collections.get(collection);
+        let config = self.permissions(namespace, collection)?;
         if config.is_none_or(|config| config.may_read(&self.creator_msp)) {
             return Ok(());
         }
@@ -417,14 +423,29 @@ impl Simulation {
     }
 
     fn check_write(&self, namespace: &str, collection: &str) -> Result<(), String> {
-        self.check_collection(namespace, collection)?;
-        let config = self.collections.get(collection);
+        let config = self.permissions(namespace, collection)?;
         if config.is_none_or(|config| config.may_write(&self.creator_msp)) {
             return Ok(());
         }
         Err(format!(
             "tx creator does not have write access permission on privatedata in \
              chaincodeName:{namespace} collectionName: {collection}"
+        ))
+    }
+
+    /// A collection's rules; an organisation's own collection has none.
+    fn permissions(
+        &self,
+        namespace: &str,
+        collection: &str,
+    ) -> Result<Option<&CollectionConfig>, String> {
+        let config = self.collections.get(collection);
+        if config.is_some() || collection.starts_with(IMPLICIT_COLLECTION) {
+            return Ok(config);
+        }
+        let channel_id = &self.channel_id;
+        Err(format!(
+            "collection {channel_id}/{namespace}/{collection} could not be found"
         ))
     }
 

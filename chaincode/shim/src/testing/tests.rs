@@ -670,26 +670,22 @@ async fn private_ranges_and_writes_exclude_each_other() {
 #[tokio::test]
 async fn collections_must_be_defined_and_may_be_closed_to_strangers() {
     let chaincode = Chaincode::new().with(Script);
-    let undefined = MemoryLedger::new("ch");
-    let result = undefined
-        .invoke(&chaincode, private(&[("put", "k", "v")]))
-        .await;
-    assert!(
-        result
-            .response
-            .message
-            .contains("collection config not defined for chaincode [chaincode]")
-    );
-    let other = MemoryLedger::new("ch").with_collections(&["d"]);
-    let result = other
-        .invoke(&chaincode, private(&[("put", "k", "v")]))
-        .await;
-    assert!(
-        result
-            .response
-            .message
-            .contains("collection [c] not defined")
-    );
+    for ledger in [
+        MemoryLedger::new("ch"),
+        MemoryLedger::new("ch").with_collections(&["d"]),
+    ] {
+        for step in ["put", "get"] {
+            let result = ledger
+                .invoke(&chaincode, private(&[(step, "k", "v")]))
+                .await;
+            let text = "collection ch/chaincode/c could not be found";
+            assert!(result.response.message.ends_with(text), "{result:?}");
+        }
+        let result = ledger
+            .invoke(&chaincode, private(&[("hash", "k", "")]))
+            .await;
+        assert!(!result.response.is_success());
+    }
     let closed = CollectionConfig::new("c")
         .members(&["Org1MSP"])
         .member_only_read()
