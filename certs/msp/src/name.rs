@@ -60,12 +60,12 @@ impl fmt::Display for DistinguishedName {
         let parts = [
             ("SERIALNUMBER", optional(&self.serial_number)),
             ("CN", optional(&self.common_name)),
-            ("POSTALCODE", self.postal_code.clone()),
-            ("STREET", self.street.clone()),
-            ("ST", self.province.clone()),
-            ("L", self.locality.clone()),
             ("OU", self.organizational_unit.clone()),
             ("O", self.organization.clone()),
+            ("POSTALCODE", self.postal_code.clone()),
+            ("STREET", self.street.clone()),
+            ("L", self.locality.clone()),
+            ("ST", self.province.clone()),
             ("C", self.country.clone()),
         ];
         let mut separator = "";
@@ -113,8 +113,8 @@ mod tests {
         };
         assert_eq!(
             name.to_string(),
-            "CN=\\ User1@org1.example.com\\ ,ST=California,L=San Francisco,\
-             OU=client+OU=org1,O=Hospital\\, North,C=US"
+            "CN=\\ User1@org1.example.com\\ ,OU=client+OU=org1,O=Hospital\\, North,\
+             L=San Francisco,ST=California,C=US"
         );
         assert_eq!(DistinguishedName::default().to_string(), "");
     }

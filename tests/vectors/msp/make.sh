@@ -63,6 +63,12 @@ for number in 0 1 2 3 4 5 6 7; do
     echo
 done > openssl/signatures.txt
 
+# A name with every attribute that Go prints, and every character that it escapes.
+mkdir -p openssl/names
+key names.key
+openssl req -x509 -new -key names.key -utf8 -days 36500 -sha256 -out openssl/names/names.pem -subj \
+    '/serialNumber=7/C=CH/C=DE/ST=Zürich/L=Winterthur/street=Weg 1/postalCode=8400/O=Clinic, North/OU=client/OU= ward/CN=first/CN=#2 <x>;"\\ '
+
 # cryptogen: what Fabric's own tool writes.
 cat > crypto-config.yaml <<'YAML'
 PeerOrgs:

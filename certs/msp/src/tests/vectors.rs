@@ -35,7 +35,7 @@ fn cryptogens_folder_is_an_msp_and_its_people_have_their_roles() {
             msp.validate_at(&certificate, NOW).unwrap().node_ou,
             Some(role)
         );
-        let subject = format!("CN={name},ST=California,L=San Francisco,OU={role},C=US");
+        let subject = format!("CN={name},OU={role},L=San Francisco,ST=California,C=US");
         assert_eq!(certificate.subject(), subject);
     }
 }
@@ -66,7 +66,7 @@ fn openssls_folder_is_an_msp_with_attributes_and_a_revocation_list() {
         doctor.subject(),
         "CN=doctor #1,OU=client+OU=ward 3,O=Clinic\\, North,C=CH"
     );
-    assert_eq!(doctor.issuer(), "CN=ca,ST=Zürich,O=Clinic\\, North,C=CH");
+    assert_eq!(doctor.issuer(), "CN=ca,O=Clinic\\, North,ST=Zürich,C=CH");
     assert_eq!(doctor.serial_hex(), "ab01");
     assert_eq!(doctor.attribute("salus.role"), Some("provider"));
     assert_eq!(
@@ -79,6 +79,18 @@ fn openssls_folder_is_an_msp_with_attributes_and_a_revocation_list() {
         msp.validate(&former),
         Err(MspError::Revoked { .. })
     ));
+}
+
+#[test]
+fn names_are_printed_as_go_prints_them() {
+    let names = certificate(&vectors("openssl/names/names.pem"));
+    // Printed by Go 1.26: `Subject.ToRDNSequence().String()`.
+    let expected = concat!(
+        r#"SERIALNUMBER=7,CN=\#2 \<x\>\;\"\\\ ,OU=client+OU=\ ward,O=Clinic\, North,"#,
+        "POSTALCODE=8400,STREET=Weg 1,L=Winterthur,ST=Zürich,C=CH+C=DE"
+    );
+    assert_eq!(names.subject(), expected);
+    assert_eq!(names.subject_common_name(), Some(r#"#2 <x>;"\ "#));
 }
 
 #[test]
