@@ -120,7 +120,8 @@ fn equal_profiles_give_equal_blocks() {
 fn the_policies_are_those_of_test_network() {
     let network = network(3);
     let config = network.config();
-    let cases: &[(&str, &[(usize, &str)], bool)] = &[
+    type Case<'c> = (&'c str, &'c [(usize, &'c str)], bool);
+    let cases: &[Case<'_>] = &[
         ("/Channel/Application/Writers", &[(1, "User1")], true),
         ("/Channel/Application/Writers", &[(1, "Admin")], true),
         ("/Channel/Application/Writers", &[(1, "peer0")], false),

@@ -65,7 +65,7 @@ pub enum Requirement {
     /// One endorser of the organisation.
     Organization(MspId),
     /// So many of these hold.
-    OutOf(usize, Vec<Requirement>),
+    OutOf(usize, Vec<Self>),
     /// Nothing a peer signs satisfies it.
     Never,
 }

@@ -84,16 +84,16 @@ fn a_changed_byte_before_the_last_record_is_refused_with_its_offset() {
     let path = dir.path().join("blocks.log");
     let (_, places) = written(&path, &RECORDS);
     let bytes = fs::read(&path).unwrap();
-    for record in 0..2 {
-        let start = usize::try_from(places[record].offset).unwrap();
-        let private = usize::try_from(places[record].private_offset()).unwrap();
+    for place in &places[..2] {
+        let start = usize::try_from(place.offset).unwrap();
+        let private = usize::try_from(place.private_offset()).unwrap();
         for at in start..private {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x40;
             fs::write(&path, &damaged).unwrap();
             match reopen(&path) {
                 Err(LedgerError::Damaged { offset, .. }) => {
-                    assert_eq!(offset, places[record].offset, "changed at {at}");
+                    assert_eq!(offset, place.offset, "changed at {at}");
                 }
                 other => panic!("changed at {at}: {other:?}"),
             }
