@@ -232,10 +232,12 @@ fn down(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Writes the whole line at once: whoever waits for it may read only once.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
     let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, value)?;
-    writeln!(out)?;
+    out.write_all(&line)?;
     out.flush()?;
     Ok(())
 }

@@ -18,7 +18,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::DeployError;
 use crate::description::OrganizationDescription;
-use crate::endorser::proposal::transaction_id;
+use crate::ledger::transaction_id;
 use crate::lifecycle::LIFECYCLE;
 use crate::services::unix_now;
 

@@ -1,6 +1,6 @@
 //! Taking a signed proposal apart and checking it.
 
-use aws_lc_rs::digest::{Context, SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use fabric_msp::{MspManager, ValidIdentity};
 use fabric_protos::common::{ChannelHeader, Header, HeaderType, SignatureHeader};
 use fabric_protos::protos::{
@@ -8,6 +8,8 @@ use fabric_protos::protos::{
     Proposal, SignedProposal,
 };
 use prost::Message;
+
+use crate::ledger::transaction_id;
 
 /// A proposal whose parts decode; nothing else is known about it yet.
 #[derive(Clone, Debug)]
@@ -76,13 +78,6 @@ fn proposal_hash(header: &Header, payload: &ChaincodeProposalPayload) -> Vec<u8>
     hash.update(&header.signature_header);
     hash.update(&without_transient(payload));
     hash.finish().as_ref().to_vec()
-}
-
-/// The transaction ID that a nonce and a creator give.
-pub(crate) fn transaction_id(nonce: &[u8], creator: &[u8]) -> String {
-    let mut bytes = nonce.to_vec();
-    bytes.extend_from_slice(creator);
-    hex::encode(digest(&SHA256, &bytes))
 }
 
 impl UnpackedProposal {

@@ -5,7 +5,8 @@ use fabric_protos::protos::{
 };
 use prost::Message;
 
-use super::proposal::{transaction_id, unpack, without_transient};
+use super::proposal::{unpack, without_transient};
+use crate::ledger::transaction_id;
 
 struct Parts {
     channel_header: ChannelHeader,
