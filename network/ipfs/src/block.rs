@@ -148,6 +148,10 @@ mod tests {
                 Err(StoreError::Malformed { .. })
             ));
         }
+        // Arrays within arrays, as deep as a block is long.
+        let nested = vec![0x81; MAX_BLOCK_BYTES];
+        let cid = cid_of(Version::V1, DAG_CBOR, &nested);
+        assert!(links(&cid, &nested).is_err());
         let unknown = cid_of(Version::V1, 0x78, b"");
         assert!(matches!(
             links(&unknown, b""),

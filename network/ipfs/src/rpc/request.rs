@@ -1,6 +1,12 @@
 //! Arguments, options and files of a request.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -118,12 +124,46 @@ impl Request {
     }
 
     /// The files of the body; `argument` is Kubo's name for them.
-    pub(crate) fn files(self, argument: &'static str) -> Result<Multipart<'static>, RpcError> {
+    pub(crate) fn files(self, argument: &'static str) -> Result<Files, RpcError> {
         let boundary = self.boundary.ok_or(RpcError::NoFile(argument))?;
         let size = SizeLimit::new().whole_stream(self.limits.body_bytes);
         let constraints = Constraints::new().size_limit(size);
-        let pieces = with_timeout(BodyDataStream::new(self.body), self.limits.body_idle);
-        Ok(Multipart::with_constraints(pieces, boundary, constraints))
+        let unparsed = Unparsed::default();
+        let body = BodyDataStream::new(self.body);
+        let pieces = guarded(body, self.limits.body_idle, unparsed.clone());
+        Ok(Files {
+            multipart: Multipart::with_constraints(pieces, boundary, constraints),
+            unparsed,
+        })
+    }
+}
+
+/// A multipart body and the count of its bytes that the parser holds.
+pub(crate) struct Files {
+    pub(crate) multipart: Multipart<'static>,
+    pub(crate) unparsed: Unparsed,
+}
+
+/// Most bytes that the multipart parser may take without giving anything out: a part's header
+/// fields without an end must not fill the memory. Far above one read from the connection.
+const MAX_UNPARSED_BYTES: usize = 1 << 20;
+
+/// Counts bytes that went into the multipart parser since something came out.
+#[derive(Clone, Default)]
+pub(crate) struct Unparsed(Arc<AtomicUsize>);
+
+impl Unparsed {
+    /// Something came out.
+    pub(crate) fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn add(&self, bytes: usize) -> Result<(), TooMuchUnparsed> {
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes > MAX_UNPARSED_BYTES {
+            return Err(TooMuchUnparsed);
+        }
+        Ok(())
     }
 }
 
@@ -133,15 +173,23 @@ type BodyError = Box<dyn std::error::Error + Send + Sync>;
 #[error("no data for too long")]
 struct Idle;
 
-/// Ends the body with an error when nothing arrives for `idle`.
-fn with_timeout(
+#[derive(Debug, thiserror::Error)]
+#[error("header fields of a part are too long")]
+struct TooMuchUnparsed;
+
+/// Ends the body with an error when nothing arrives for `idle`, or when the parser hoards.
+fn guarded(
     body: BodyDataStream<Body>,
     idle: Duration,
+    unparsed: Unparsed,
 ) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
-    futures::stream::unfold(Some(body), move |body| async move {
-        let mut body = body?;
+    futures::stream::unfold(Some((body, unparsed)), move |state| async move {
+        let (mut body, unparsed) = state?;
         match tokio::time::timeout(idle, body.next()).await {
-            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(body))),
+            Ok(Some(Ok(piece))) => match unparsed.add(piece.len()) {
+                Ok(()) => Some((Ok(piece), Some((body, unparsed)))),
+                Err(error) => Some((Err(error.into()), None)),
+            },
             Ok(Some(Err(error))) => Some((Err(error), None)),
             Ok(None) => None,
             Err(_) => Some((Err(Idle.into()), None)),
@@ -157,7 +205,8 @@ impl From<multer::Error> for RpcError {
             }
             multer::Error::StreamReadFailed(source) if source.is::<Idle>() => Self::BodyTimeout,
             multer::Error::StreamReadFailed(source)
-                if source.is::<http_body_util::LengthLimitError>() =>
+                if source.is::<http_body_util::LengthLimitError>()
+                    || source.is::<TooMuchUnparsed>() =>
             {
                 Self::BodyTooLarge
             }

@@ -1,9 +1,12 @@
 //! Parts of an upload: what kind each is, and where it belongs.
 
 use bytes::{Bytes, BytesMut};
-use multer::{Field, Multipart};
+use multer::Field;
 
-use super::{answer::RpcError, request::Limits};
+use super::{
+    answer::RpcError,
+    request::{Files, Limits, Unparsed},
+};
 
 /// Input is gathered to this many bytes before it is hashed and written, so that a thread change
 /// pays off.
@@ -19,6 +22,7 @@ pub(crate) struct FilePart {
     /// Path below the upload, without a leading slash; empty when the client gave none.
     pub(crate) path: String,
     field: Field<'static>,
+    unparsed: Unparsed,
 }
 
 impl FilePart {
@@ -27,7 +31,10 @@ impl FilePart {
         let mut gathered = BytesMut::new();
         while gathered.len() < PIECE_BYTES {
             match self.field.chunk().await? {
-                Some(chunk) => gathered.extend_from_slice(&chunk),
+                Some(chunk) => {
+                    self.unparsed.reset();
+                    gathered.extend_from_slice(&chunk);
+                }
                 None => break,
             }
         }
@@ -37,7 +44,7 @@ impl FilePart {
 
 /// Iterates over the parts, within the limit on their number.
 pub(crate) struct Parts {
-    multipart: Multipart<'static>,
+    files: Files,
     left: usize,
     /// Kubo's name of the argument, for the error when there is no part at all.
     argument: &'static str,
@@ -45,13 +52,9 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    pub(crate) fn new(
-        multipart: Multipart<'static>,
-        limits: &Limits,
-        argument: &'static str,
-    ) -> Self {
+    pub(crate) fn new(files: Files, limits: &Limits, argument: &'static str) -> Self {
         Self {
-            multipart,
+            files,
             left: limits.files,
             argument,
             any: false,
@@ -59,7 +62,7 @@ impl Parts {
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<Part>, RpcError> {
-        let Some(field) = self.multipart.next_field().await? else {
+        let Some(field) = self.files.multipart.next_field().await? else {
             return if self.any {
                 Ok(None)
             } else {
@@ -67,6 +70,7 @@ impl Parts {
             };
         };
         self.any = true;
+        self.files.unparsed.reset();
         self.left = self.left.checked_sub(1).ok_or(RpcError::BodyTooLarge)?;
         let path = path(field.file_name().unwrap_or_default())?;
         let content_type = field
@@ -77,7 +81,11 @@ impl Parts {
             Some(other @ ("application/symlink" | "multipart/form-data" | "multipart/mixed")) => {
                 Err(RpcError::FileType(other.to_owned()))
             }
-            _ => Ok(Some(Part::File(Box::new(FilePart { path, field })))),
+            _ => Ok(Some(Part::File(Box::new(FilePart {
+                path,
+                field,
+                unparsed: self.files.unparsed.clone(),
+            })))),
         }
     }
 }

@@ -318,6 +318,13 @@ async fn limits_are_answered() {
     let reply = api.upload("add?only-hash=true&silent=true", &files).await;
     assert_eq!(reply.status, 413);
 
+    let headers = [("content-type", "multipart/form-data; boundary=b")];
+    let endless_part_header = [b"--b\r\nX-Endless: ".as_slice(), &[b'a'; 1_200_000]].concat();
+    let reply = api
+        .send(Method::POST, "add", &headers, endless_part_header.into())
+        .await;
+    assert_eq!(reply.status, 413);
+
     let many = [Upload::file("f", &[0; 300_000])];
     let reply = api.upload("add?only-hash=true&chunker=size-1", &many).await;
     assert!(reply.error().contains("blocks"));
@@ -330,4 +337,43 @@ async fn limits_are_answered() {
     let body = Bytes::from_static(b"--b\r\nno multipart");
     let reply = api.send(Method::POST, "add", &headers, body).await;
     assert!(reply.error().contains("malformed multipart"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_collection_never_takes_what_was_acknowledged() {
+    let devnode = Devnode::start();
+    let api = Api::new(devnode.address());
+    let adders: Vec<_> = (0..4_u8)
+        .map(|adder| {
+            let api = api.clone();
+            tokio::spawn(async move {
+                let mut kept = Vec::new();
+                for round in 0..20_u8 {
+                    // A block that every adder brings along and that becomes garbage each time.
+                    let content = [vec![0; 262_144], vec![adder, round]].concat();
+                    let cid = api.add("cid-version=1", &content).await;
+                    if round % 2 == 0 {
+                        api.call(&format!("pin/rm?arg={cid}")).await.ok();
+                    } else {
+                        kept.push((cid, content));
+                    }
+                }
+                kept
+            })
+        })
+        .collect();
+    let collector = {
+        let api = api.clone();
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                api.call("repo/gc").await.ok();
+            }
+        })
+    };
+    for adder in adders {
+        for (cid, content) in adder.await.unwrap() {
+            assert_eq!(api.call(&format!("cat?arg={cid}")).await.ok().body, content);
+        }
+    }
+    collector.await.unwrap();
 }
