@@ -111,7 +111,7 @@ impl Answer {
             return Self::text(status, &error.to_string());
         }
         let body = ErrorBody {
-            message: error.to_string(),
+            message: message(error),
             code: 0,
             kind: "error",
         };
@@ -138,6 +138,17 @@ impl Answer {
 
     fn ok(self) -> Result<Self, RpcError> {
         Ok(self)
+    }
+}
+
+/// The text for the client; of a failing disk also what the operating system said.
+fn message(error: &RpcError) -> String {
+    match error {
+        RpcError::Store(StoreError::Io { source, .. }) => {
+            tracing::warn!(%error, %source, "disk failed");
+            format!("{error}: {source}")
+        }
+        _ => error.to_string(),
     }
 }
 
