@@ -87,7 +87,7 @@ fn collect(block: &mut ItemImpl) -> Result<Functions> {
                     let message = format!("two functions are called {}", transaction.name);
                     return Err(Error::new(span, message));
                 }
-                functions.transactions.push((function, transaction));
+                functions.transactions.push((function, *transaction));
                 continue;
             }
             Role::Before => &mut functions.before,
@@ -259,5 +259,113 @@ fn unknown(hook: Option<&Function>) -> TokenStream {
                 ::fabric_shim::__private::encode::<_, ::fabric_shim::Json>(&value)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text of the error that a block with these items causes.
+    fn refusal(arguments: &str, items: &str) -> String {
+        let block = format!("impl Assets {{ {items} }}");
+        let expanded = expand(arguments.parse().unwrap(), block.parse().unwrap());
+        expanded.expect_err("the block is wrong").to_string()
+    }
+
+    #[test]
+    fn mistakes_are_told_where_they_are_made() {
+        let function = |signature: &str| format!("#[transaction(submit)] async fn f({signature}");
+        for (items, message) in [
+            (
+                function("ctx: &Stub) -> Result<(), E> {}"),
+                "a contract's function takes &self: its state is the ledger's",
+            ),
+            (
+                function("&mut self, ctx: &Stub) -> Result<(), E> {}"),
+                "a contract's function takes &self: its state is the ledger's",
+            ),
+            (
+                function("&self) -> Result<(), E> {}"),
+                "the first parameter behind &self is the stub: ctx: &Stub",
+            ),
+            (
+                function("&self, id: String) -> Result<(), E> {}"),
+                "the first parameter behind &self is the stub: ctx: &Stub",
+            ),
+            (
+                function("&self, ctx: &Stub) {}"),
+                "a transaction function returns a Result",
+            ),
+            (
+                function("&self, ctx: &Stub) -> String {}"),
+                "a transaction function returns a Result",
+            ),
+            (
+                function("&self, ctx: &Stub, a: Option<u8>, b: u8) -> Result<(), E> {}"),
+                "a required parameter cannot stand behind an optional one",
+            ),
+            (
+                function("&self, ctx: &Stub, (a, b): (u8, u8)) -> Result<(), E> {}"),
+                "a parameter has a plain name",
+            ),
+            (
+                "#[transaction] async fn f<T>(&self, ctx: &Stub) -> Result<(), E> {}".to_owned(),
+                "a contract's function is not generic",
+            ),
+            (
+                "#[transaction(read)] async fn f(&self, ctx: &Stub) -> Result<(), E> {}".to_owned(),
+                "expected submit, evaluate or name = \"…\"",
+            ),
+            (
+                "#[transaction(name = \"a:b\")] fn f(&self, ctx: &Stub) -> Result<(), E> {}"
+                    .to_owned(),
+                "a function's name is not empty and has no colon",
+            ),
+            (
+                "#[before] #[after] async fn f(&self, ctx: &Stub) -> Result<(), E> {}".to_owned(),
+                "a function has one role",
+            ),
+            (
+                "#[before] async fn f(&self, ctx: &Stub, x: u8) -> Result<(), E> {}".to_owned(),
+                "this hook takes (&self, ctx: &Stub)",
+            ),
+            (
+                "#[before] fn f(&self, ctx: &Stub) -> Result<(), E> {}
+                 #[before] fn g(&self, ctx: &Stub) -> Result<(), E> {}"
+                    .to_owned(),
+                "a contract has each hook once",
+            ),
+            (
+                "#[transaction] fn get_x(&self, ctx: &Stub) -> Result<(), E> {}
+                 #[transaction(name = \"GetX\")] fn g(&self, ctx: &Stub) -> Result<(), E> {}"
+                    .to_owned(),
+                "two functions are called GetX",
+            ),
+        ] {
+            assert_eq!(refusal("", &items), message, "{items}");
+        }
+    }
+
+    #[test]
+    fn the_contracts_own_arguments_are_checked() {
+        for (arguments, message) in [
+            ("name = \"\"", "a contract's name is not empty"),
+            ("title = \"x\"", "expected name = \"…\" or codec = Type"),
+        ] {
+            assert_eq!(refusal(arguments, ""), message);
+        }
+    }
+
+    #[test]
+    fn functions_without_a_mark_stay_what_they_are() {
+        let block = "impl Assets { fn plain(&mut self) -> u8 { 1 } }";
+        let expanded = expand(TokenStream::new(), block.parse().unwrap()).unwrap();
+        let text = expanded.to_string();
+        assert!(text.contains("fn plain (& mut self) -> u8 { 1 }"), "{text}");
+        assert!(
+            text.contains("\"Assets\""),
+            "the type's name is the contract's"
+        );
     }
 }

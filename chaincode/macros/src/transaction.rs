@@ -12,7 +12,7 @@ use crate::case::wire_name;
 /// What a function is to its contract.
 #[derive(Debug)]
 pub(crate) enum Role {
-    Transaction(Transaction),
+    Transaction(Box<Transaction>),
     Before,
     Around,
     After,
@@ -83,7 +83,7 @@ pub(crate) fn read(function: &mut ImplItemFn) -> Result<Option<(Function, Role)>
     let is_transaction = mark == "transaction";
     let parameters = parameters(function, is_transaction)?;
     let role = match mark.as_str() {
-        "transaction" => Role::Transaction(transaction(function, &attribute)?),
+        "transaction" => Role::Transaction(Box::new(transaction(function, &attribute)?)),
         "before" => Role::Before,
         "around" => Role::Around,
         "after" => Role::After,

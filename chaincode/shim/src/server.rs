@@ -10,7 +10,7 @@ use fabric_protos::protos::{
     chaincode_server::{Chaincode as ChaincodeService, ChaincodeServer},
 };
 use futures::Stream;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::task::TaskTracker;
 use tonic::{
     Request, Response, Status, Streaming,
@@ -26,6 +26,8 @@ mod run;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the answer to a probe may take.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long connections may take to close after their streams have ended.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a peer may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -46,10 +48,7 @@ impl Server {
     /// [`ServerError`].
     pub async fn bind(config: ServerConfig, chaincode: Chaincode) -> Result<Self, ServerError> {
         chaincode.check()?;
-        if let Some(tls) = &config.tls {
-            let server = tonic::transport::Server::builder().tls_config(tls_config(tls));
-            server.map_err(|source| ServerError::Tls { source })?;
-        }
+        transport(config.tls.as_ref())?;
         let address = config.address;
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|source| ServerError::Listen { address, source })?;
@@ -77,49 +76,53 @@ impl Server {
     /// [`ServerError::Transport`] or [`ServerError::Tls`].
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         let (stop, stopping) = watch::channel(false);
-        let tracker = TaskTracker::new();
-        let limit = self.config.limits.message_bytes;
-        let tls = self.config.tls.clone();
+        let connections = TaskTracker::new();
+        let close_within = self.config.limits.drain + CLOSE_TIMEOUT;
+        let mut transport = transport(self.config.tls.as_ref())?;
         let service = Service {
             config: Arc::new(self.config),
             chaincode: self.chaincode,
             stopping: stopping.clone(),
-            connections: tracker.clone(),
+            connections: connections.clone(),
         };
-        let service = ChaincodeServer::new(service)
-            .max_decoding_message_size(limit)
-            .max_encoding_message_size(limit);
-        let mut server = tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .http2_adaptive_window(Some(true));
-        if let Some(tls) = &tls {
-            let configured = server.tls_config(tls_config(tls));
-            server = configured.map_err(|source| ServerError::Tls { source })?;
-        }
         let incoming = TcpIncoming::from(self.listener)
             .with_nodelay(Some(true))
             .with_keepalive(Some(KEEPALIVE_INTERVAL));
-        let mut stopped = stopping;
-        let serving =
-            server
-                .add_service(service)
-                .serve_with_incoming_shutdown(incoming, async move {
-                    // An error means that the sender is gone, which is a reason to stop as well.
-                    let _ = stopped.wait_for(|stop| *stop).await;
-                });
+        let serving = transport
+            .add_service(service.into_server())
+            .serve_with_incoming_shutdown(incoming, stopped(stopping));
         tokio::pin!(serving);
         let served = tokio::select! {
             served = &mut serving => served,
             () = shutdown => {
                 stop.send_replace(true);
-                serving.await
+                // A peer that does not close its connection is left behind.
+                timeout(close_within, serving).await.unwrap_or(Ok(()))
             }
         };
         stop.send_replace(true);
-        tracker.close();
-        tracker.wait().await;
+        connections.close();
+        connections.wait().await;
         served.map_err(|source| ServerError::Transport { source })
+    }
+}
+
+/// Waits until the server shuts down or is gone.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+fn transport(tls: Option<&TlsConfig>) -> Result<tonic::transport::Server, ServerError> {
+    let server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_adaptive_window(Some(true));
+    match tls {
+        None => Ok(server),
+        Some(tls) => {
+            let configured = server.tls_config(tls_config(tls));
+            configured.map_err(|source| ServerError::Tls { source })
+        }
     }
 }
 
@@ -140,6 +143,15 @@ struct Service {
     chaincode: Arc<Chaincode>,
     stopping: watch::Receiver<bool>,
     connections: TaskTracker,
+}
+
+impl Service {
+    fn into_server(self) -> ChaincodeServer<Self> {
+        let limit = self.config.limits.message_bytes;
+        ChaincodeServer::new(self)
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(limit)
+    }
 }
 
 type MessageStream = Pin<Box<dyn Stream<Item = Result<ChaincodeMessage, Status>> + Send>>;

@@ -1,6 +1,6 @@
 //! One transaction from proposal to result, in a task of its own.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
@@ -10,7 +10,7 @@ use crate::{
     Chaincode, Response, Stub,
     handler::{Invocation, Outcome, RunId, Stage},
     link::{Command, Link, PeerLink},
-    response::STATUS_INTERNAL,
+    response::{STATUS_ERROR_THRESHOLD, STATUS_INTERNAL},
     transaction::Transaction,
 };
 
@@ -26,10 +26,27 @@ pub(super) async fn execute(
         tx_id = id.key.tx_id,
         channel = id.key.channel_id
     );
+    let started = Instant::now();
     let outcome = guarded(invocation, commands, &chaincode)
         .instrument(span)
         .await;
+    measure(&id, &outcome, started);
     (id, outcome)
+}
+
+/// Counts the transaction and its time, for whatever recorder the program has installed.
+fn measure(id: &RunId, outcome: &Outcome, started: Instant) {
+    let outcome = match outcome {
+        Outcome::Completed { response, .. } if response.status < STATUS_ERROR_THRESHOLD => {
+            "success"
+        }
+        Outcome::Completed { .. } => "refusal",
+        Outcome::Failed { .. } => "failure",
+    };
+    let channel = id.key.channel_id.clone();
+    let labels = [("channel", channel), ("outcome", outcome.to_owned())];
+    metrics::counter!("chaincode_transactions_total", &labels).increment(1);
+    metrics::histogram!("chaincode_transaction_seconds", &labels).record(started.elapsed());
 }
 
 async fn guarded(
