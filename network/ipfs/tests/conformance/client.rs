@@ -110,6 +110,17 @@ impl Api {
         last["Hash"].as_str().unwrap().to_owned()
     }
 
+    /// A command with files to a node that may die; `None` when no whole answer came.
+    pub(crate) async fn try_upload(&self, command: &str, files: &[Upload<'_>]) -> Option<Reply> {
+        let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
+        let headers = [(header::CONTENT_TYPE.as_str(), content_type.as_str())];
+        let reply = self
+            .try_send(Method::POST, command, &headers, multipart(files))
+            .await
+            .ok()?;
+        (!reply.broken_off).then_some(reply)
+    }
+
     /// Any request at all.
     pub(crate) async fn send(
         &self,
@@ -118,6 +129,26 @@ impl Api {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Reply {
+        match self.try_send(method, command, headers, body).await {
+            Ok(reply) => reply,
+            // Cut before even the header was sent.
+            Err(SendError::Http(error)) if error.is_incomplete_message() => Reply {
+                status: StatusCode::BAD_GATEWAY,
+                headers: HeaderMap::new(),
+                body: Bytes::new(),
+                broken_off: true,
+            },
+            Err(error) => panic!("{command}: {error:?}"),
+        }
+    }
+
+    async fn try_send(
+        &self,
+        method: Method,
+        command: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Reply, SendError> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v0/{command}"))
@@ -125,29 +156,28 @@ impl Api {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let stream = TcpStream::connect(self.0).await.unwrap();
+        let request = request.body(Full::new(body)).unwrap();
+        let stream = TcpStream::connect(self.0)
+            .await
+            .map_err(SendError::Connect)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .unwrap();
+            .map_err(SendError::Http)?;
         let driver = tokio::spawn(connection);
-        let response = sender
-            .send_request(request.body(Full::new(body)).unwrap())
-            .await;
+        let response = sender.send_request(request).await;
         let reply = match response {
-            Ok(response) => Reply::read(response).await,
-            // Cut before even the header was sent.
-            Err(error) if error.is_incomplete_message() => Reply {
-                status: StatusCode::BAD_GATEWAY,
-                headers: HeaderMap::new(),
-                body: Bytes::new(),
-                broken_off: true,
-            },
-            Err(error) => panic!("{command}: {error:?}"),
+            Ok(response) => Ok(Reply::read(response).await),
+            Err(error) => Err(SendError::Http(error)),
         };
-        drop(sender);
         driver.abort();
         reply
     }
+}
+
+#[derive(Debug)]
+enum SendError {
+    Connect(#[allow(dead_code, reason = "shown when a test panics")] std::io::Error),
+    Http(hyper::Error),
 }
 
 impl Reply {
