@@ -92,8 +92,10 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ReadError> {
         path: path.to_owned(),
         source,
     };
-    let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    // In one piece, so that growing leaves no copy of a private key behind.
+    let mut bytes = Vec::with_capacity(length.min(MAX_FILE_BYTES) as usize + 1);
     file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;

@@ -41,10 +41,14 @@ impl SigningIdentity {
             .next()
             .ok_or_else(|| missing("certificate", "signcerts"))?;
         let certificate = Certificate::from_pem(&certificate_pem)?;
-        let keys = folder::read_files(&dir.join("keystore"))?;
-        let key = keys
+        // All wrapped before the first is looked at: every one is wiped, found or not.
+        let keys: Vec<_> = folder::read_files(&dir.join("keystore"))?
             .into_iter()
-            .filter_map(|pem| PrivateKey::from_pem(&Zeroizing::new(pem)).ok())
+            .map(Zeroizing::new)
+            .collect();
+        let key = keys
+            .iter()
+            .filter_map(|pem| PrivateKey::from_pem(pem).ok())
             .find(|key| key.belongs_to(certificate.public_key()))
             .ok_or_else(|| missing("private key of the certificate", "keystore"))?;
         Ok(Self::join(msp_id, certificate, &certificate_pem, key))

@@ -80,18 +80,18 @@ step_error!(
 );
 
 impl EvaluateError {
-    /// Whether asking again may help: a peer could not be reached, was too slow or too busy.
+    /// Whether asking again may help: a peer could not be reached, was too slow or too busy, or
+    /// lost its chaincode.
     pub fn is_retryable(&self) -> bool {
-        self.status.is_transient()
+        self.status.is_transient() || self.status.is_peers_fault()
     }
 }
 
 impl EndorseError {
     /// Whether a new endorsement may succeed: a peer could not be reached, was too slow or too
-    /// busy, or the peers' answers differed because one lagged behind.
+    /// busy, lost its chaincode, or answered otherwise than the others because it lagged behind.
     pub fn is_retryable(&self) -> bool {
-        let disagreement = self.status.code == crate::RpcCode::Aborted;
-        self.status.is_transient() || (disagreement && self.chaincode_response().is_none())
+        self.status.is_transient() || self.status.is_peers_fault()
     }
 }
 

@@ -165,6 +165,11 @@ impl RpcStatus {
         )
     }
 
+    /// Whether peers failed while the chaincode itself did not refuse.
+    pub(crate) fn is_peers_fault(&self) -> bool {
+        self.code == RpcCode::Aborted && self.chaincode_response().is_none()
+    }
+
     /// Whether another peer, or the same later, may well answer.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(

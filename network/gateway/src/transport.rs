@@ -37,6 +37,7 @@ impl Peers {
         if config.endpoints.is_empty() {
             return Err(ConnectError::NoEndpoint);
         }
+        check_roots(config)?;
         let channels = config
             .endpoints
             .iter()
@@ -120,6 +121,17 @@ pub(crate) fn deliver_client(channel: Channel) -> DeliverClient<Channel> {
     DeliverClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+/// Roots without any certificate would only show as peers that can never be reached.
+fn check_roots(config: &GatewayConfig) -> Result<(), ConnectError> {
+    match fabric_msp::Certificate::from_pem(&config.tls_roots_pem) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ConnectError::Tls {
+            address: config.endpoints[0].address.clone(),
+            source: source.into(),
+        }),
+    }
 }
 
 fn channel(

@@ -157,6 +157,22 @@ async fn endorsers_that_disagree_are_worth_another_try() {
 }
 
 #[tokio::test]
+async fn a_peer_that_lost_its_chaincode_is_worth_another_try() {
+    let lost = refused(Code::Aborted, "could not launch chaincode");
+    let peer = start(Script {
+        evaluate: [Answer::Fails(lost)].into(),
+        ..Script::default()
+    })
+    .await;
+    let error = contract(&peer, &identity())
+        .evaluate(Call::new("f"))
+        .await
+        .unwrap_err();
+    assert!(error.is_retryable());
+    assert_eq!(error.chaincode_response(), None);
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_resolved_by_the_commit_status() {
     let peer = submitting([Answer::Fails(unavailable())], [Answer::Is((VALID, 9))]).await;
     let committed = contract(&peer, &identity())
@@ -408,6 +424,8 @@ async fn settings_that_cannot_work_are_refused_at_once() {
             .to_string();
         assert_eq!(error, format!("{address:?} is not host:port"));
     }
+    let no_roots = check(|config| config.tls_roots_pem.clear());
+    assert!(no_roots.starts_with("TLS settings"), "{no_roots}");
     let bad_name = check(|config| config.endpoints[0].server_name = Some("not a name".to_owned()));
     assert!(bad_name.starts_with("TLS settings"), "{bad_name}");
 }
