@@ -1,6 +1,9 @@
 use super::*;
-use crate::directory::Status;
-use crate::record::Source;
+use crate::digest::{Digest, Salt};
+use crate::directory::{Participant, Role, Status};
+use crate::ids::{GrantId, MspId, ParticipantId, Pseudonym, ReadId, RecordId};
+use crate::record::{Period, RecordPrivate, Source};
+use crate::time::UtcTime;
 
 fn time(text: &str) -> UtcTime {
     text.parse().unwrap()

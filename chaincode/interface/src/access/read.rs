@@ -1,0 +1,210 @@
+//! Reads: decisions and how they are recorded.
+
+use serde::{Deserialize, Serialize};
+
+use super::Purpose;
+use crate::digest::{Digest, Salt};
+use crate::ids::{GrantId, MspId, ParticipantId, Pseudonym, ReadId, RecordId};
+use crate::page::{PageRequest, PageToken};
+use crate::time::UtcTime;
+
+/// First byte of what a reason's tag hashes: the scheme's number.
+const REASON_SCHEME: u8 = 2;
+
+/// Permit or deny.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// The key may be released to the reader.
+    Permit,
+    /// It may not.
+    Deny,
+}
+
+macro_rules! reason_codes {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $decision:ident;)+) => {
+        /// Why a read was permitted or denied.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum ReasonCode {
+            $($(#[$doc])* #[serde(rename = $code)] $variant,)+
+        }
+
+        impl ReasonCode {
+            /// Every reason, from permit to the farthest from it.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The code as it is written.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// What the reason decides.
+            #[must_use]
+            pub const fn decision(self) -> Decision {
+                match self { $(Self::$variant => Decision::$decision,)+ }
+            }
+        }
+    };
+}
+
+reason_codes! {
+    /// The patient reads an own record.
+    OwnRecord = "OWN_RECORD", Permit;
+    /// The grant covers the read.
+    Granted = "GRANTED", Permit;
+    /// The grant does not name the purpose.
+    PurposeNotCovered = "PURPOSE_NOT_COVERED", Deny;
+    /// The record's readings are not all in the grant's data period.
+    PeriodNotCovered = "PERIOD_NOT_COVERED", Deny;
+    /// The grant does not name the record's type.
+    TypeNotCovered = "TYPE_NOT_COVERED", Deny;
+    /// The grant's validity has ended.
+    GrantExpired = "GRANT_EXPIRED", Deny;
+    /// The grant's validity has not begun.
+    GrantNotYetValid = "GRANT_NOT_YET_VALID", Deny;
+    /// The patient ended the grant.
+    GrantRevoked = "GRANT_REVOKED", Deny;
+    /// The grant is for someone else.
+    GranteeMismatch = "GRANTEE_MISMATCH", Deny;
+    /// The grant was given by another patient.
+    GrantOfOtherPatient = "GRANT_OF_OTHER_PATIENT", Deny;
+    /// The named grant does not exist.
+    GrantUnknown = "GRANT_UNKNOWN", Deny;
+    /// No grant was named.
+    NoGrant = "NO_GRANT", Deny;
+    /// A patient reads an own record for another purpose than PATRQT.
+    PurposeNotForPatients = "PURPOSE_NOT_FOR_PATIENTS", Deny;
+    /// Only patients and providers read.
+    RoleNotAllowed = "ROLE_NOT_ALLOWED", Deny;
+    /// The reader is suspended or revoked.
+    ReaderNotActive = "READER_NOT_ACTIVE", Deny;
+}
+
+impl std::fmt::Display for ReasonCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Public result of `AuthorizeRead`. It stays in the block for ever, so the reason is in it only
+/// as a salted tag, which the submitter, who chose the salt, opens with [`Self::reason`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadDecision {
+    /// The read: the transaction's ID.
+    pub read_id: ReadId,
+    /// Permit or deny.
+    pub decision: Decision,
+    /// `SHA-256(0x02 ‖ salt ‖ reason)`.
+    pub reason_tag: Digest,
+}
+
+impl ReadDecision {
+    /// The decision that `reason` makes in the transaction `read_id` with transient `salt`.
+    #[must_use]
+    pub fn new(read_id: ReadId, reason: ReasonCode, salt: &Salt) -> Self {
+        Self {
+            read_id,
+            decision: reason.decision(),
+            reason_tag: reason_tag(reason, salt),
+        }
+    }
+
+    /// The reason, for who holds the salt; none if the salt is not the transaction's.
+    #[must_use]
+    pub fn reason(&self, salt: &Salt) -> Option<ReasonCode> {
+        ReasonCode::ALL.iter().copied().find(|reason| {
+            reason.decision() == self.decision && reason_tag(*reason, salt) == self.reason_tag
+        })
+    }
+}
+
+fn reason_tag(reason: ReasonCode, salt: &Salt) -> Digest {
+    Digest::of_parts(&[
+        &[REASON_SCHEME],
+        salt.as_bytes(),
+        reason.as_str().as_bytes(),
+    ])
+}
+
+/// A recorded decision, in the collection `records`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadEntry {
+    /// The read: the ID of the transaction that decided.
+    pub read_id: ReadId,
+    /// The record asked for.
+    pub record_id: RecordId,
+    /// Whose record it is.
+    pub patient: Pseudonym,
+    /// Who asked.
+    pub reader: ParticipantId,
+    /// The reader's organisation.
+    pub reader_msp: MspId,
+    /// The organisation whose oracle submitted the request.
+    pub oracle_msp: MspId,
+    /// Why the reader asked.
+    pub purpose: Purpose,
+    /// Permit or deny.
+    pub decision: Decision,
+    /// Why it was decided so.
+    pub reason: ReasonCode,
+    /// The grant that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_id: Option<GrantId>,
+    /// That grant's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_version: Option<u32>,
+    /// When the reader signed.
+    pub requested_at: UtcTime,
+    /// The transaction's time.
+    pub tx_time: UtcTime,
+    /// The reader's signed request, as compact JWS.
+    pub request: String,
+    /// Keeps the stored value's public hash from being guessed; opens the public reason tag.
+    pub salt: Salt,
+}
+
+/// Payload of the events `ReadPermitted` and `ReadDenied`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadDecided {
+    /// The read.
+    pub read_id: ReadId,
+}
+
+/// Which reads to list, in order of time. A patient or a reader or a record MUST be named; all
+/// that are named must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadFilter {
+    /// Reads of this patient's records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient: Option<Pseudonym>,
+    /// Reads of this record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<RecordId>,
+    /// Reads by this participant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reader: Option<ParticipantId>,
+    /// Requested at or after this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<UtcTime>,
+    /// Requested at or before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<UtcTime>,
+    /// Which page.
+    #[serde(default)]
+    pub page: PageRequest,
+}
+
+/// A page of reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadPage {
+    /// The reads that the caller may see.
+    pub reads: Vec<ReadEntry>,
+    /// Present if there may be more; a page may be short, even empty, and yet have a next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_page_token: Option<PageToken>,
+}
