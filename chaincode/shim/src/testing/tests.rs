@@ -1,3 +1,5 @@
+mod recorded;
+
 use fabric_protos::{
     kvrwset::{HashedRwSet, KvrwSet, range_query_info::ReadsInfo},
     rwset::TxReadWriteSet,
