@@ -11,7 +11,7 @@ use fabric_msp::{MspId, SigningIdentity, ValidIdentity};
 use fabric_protos::common::msp_principal::Classification;
 use fabric_protos::common::msp_role::MspRoleType;
 use fabric_protos::common::{MspPrincipal, MspRole};
-use fabric_protos::protos::{Endorsement, SignedProposal};
+use fabric_protos::protos::Endorsement;
 use prost::Message;
 
 use crate::chaincode::ChaincodeHost;
@@ -183,11 +183,7 @@ impl Peer {
     }
 
     /// Whether the creator may propose on the channel.
-    pub(crate) fn check_writers(
-        &self,
-        _signed: &SignedProposal,
-        creator: &ValidIdentity,
-    ) -> Result<(), String> {
+    pub(crate) fn check_writers(&self, creator: &ValidIdentity) -> Result<(), String> {
         self.check_channel_policy("/Channel/Application/Writers", creator)
     }
 
@@ -230,14 +226,9 @@ impl Peer {
         if identity.satisfies(&principal) {
             return Ok(());
         }
-        let wanted = if policy == "Admins" {
-            "ADMIN"
-        } else {
-            "MEMBER"
-        };
         Err(format!(
-            "Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with policy [{policy}]: [The identity is not an {wanted} under this MSP [{}]: The identity does not contain OU [{wanted}], MSP: [{}]]",
-            self.msp_id, self.msp_id
+            "Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with policy [{policy}]: [The identity is not an admin under this MSP [{0}]: The identity does not contain OU [ADMIN], MSP: [{0}]]",
+            self.msp_id
         ))
     }
 

@@ -71,8 +71,9 @@ pub(crate) enum RequestError {
     UnknownOperation,
     #[error("no ledger context")]
     NoLedgerContext,
-    #[error("failed to find ledger for channel: {0}")]
-    NoChannel(String),
+    /// Access is checked before the ledger is looked for, except for system chaincodes.
+    #[error("{} [{channel}]", if *is_system { "failed to find ledger for channel:" } else { "Failed to get policy manager for channel" })]
+    NoChannel { channel: String, is_system: bool },
     #[error("{0}")]
     Denied(String),
     #[error("execute failed: {0}")]

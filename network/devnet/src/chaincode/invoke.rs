@@ -184,20 +184,21 @@ impl Run<'_> {
         let spec = ChaincodeSpec::decode(request.payload.as_slice())?;
         let id = spec.chaincode_id.unwrap_or_default();
         let (name, channel) = target(&id.name);
-        if channel.is_some_and(|channel| channel != self.channel_id) {
-            return Err(RequestError::NoChannel(
-                channel.unwrap_or_default().to_owned(),
-            ));
+        let is_system = SystemChaincode::named(name).is_some();
+        if let Some(other) = channel.filter(|channel| *channel != self.channel_id) {
+            return Err(RequestError::NoChannel {
+                channel: other.to_owned(),
+                is_system,
+            });
         }
         if depth >= CALL_DEPTH_MAX {
             return Err(RequestError::Denied(format!(
                 "chaincodes call one another more than {CALL_DEPTH_MAX} levels deep"
             )));
         }
-        if SystemChaincode::named(name).is_none() {
-            self.peer
-                .check_writers(self.signed_proposal, self.creator)
-                .map_err(RequestError::Denied)?;
+        if !is_system {
+            let allowed = self.peer.check_writers(self.creator);
+            allowed.map_err(RequestError::Denied)?;
         }
         let input = spec.input.unwrap_or_default();
         let answer = self.invoke(name, input, depth + 1).await;

@@ -105,7 +105,7 @@ fn pre_process(
         ));
     }
     if SystemChaincode::named(&proposal.chaincode).is_none() {
-        peer.check_writers(signed, &creator)?;
+        peer.check_writers(&creator)?;
     }
     Ok(creator)
 }

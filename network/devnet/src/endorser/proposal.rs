@@ -11,6 +11,9 @@ use prost::Message;
 
 use crate::ledger::transaction_id;
 
+/// What Go's protobuf library says of bytes that are no message.
+pub(crate) const MALFORMED: &str = "proto: cannot parse invalid wire-format data";
+
 /// A proposal whose parts decode; nothing else is known about it yet.
 #[derive(Clone, Debug)]
 pub(crate) struct UnpackedProposal {
@@ -60,7 +63,7 @@ pub(crate) fn unpack(signed: &SignedProposal) -> Result<UnpackedProposal, String
 }
 
 fn decode<M: Message + Default>(bytes: &[u8], name: &str) -> Result<M, String> {
-    M::decode(bytes).map_err(|error| format!("error unmarshaling {name}: {error}"))
+    M::decode(bytes).map_err(|_| format!("error unmarshalling {name}: {MALFORMED}"))
 }
 
 /// The proposal payload as it goes into a transaction: without the transient data.

@@ -102,7 +102,7 @@ fn bad_proposals_are_named() {
     );
     check(
         |p| p.payload.input = vec![0xff],
-        "error unmarshaling ChaincodeInvocationSpec",
+        "error unmarshalling ChaincodeInvocationSpec: proto: cannot parse",
     );
     check(
         |p| p.payload.input.clear(),

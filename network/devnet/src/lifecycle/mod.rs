@@ -20,6 +20,7 @@ use fabric_protos::lifecycle::{
 use fabric_protos::protos::{ChaincodeInput, Response};
 use prost::Message;
 
+use crate::endorser::proposal::MALFORMED;
 use crate::ledger::Simulator;
 use crate::system::{Caller, failure, success};
 use serializer::StateError;
@@ -51,10 +52,13 @@ impl From<crate::ledger::SimulationError> for Refusal {
     }
 }
 
-impl From<prost::DecodeError> for Refusal {
-    fn from(error: prost::DecodeError) -> Self {
-        Self::Rejected(format!("could not decode input arg: {error}"))
-    }
+/// Decodes the arguments of a function.
+fn decode<M: Message + Default>(function: &str, arguments: &[u8]) -> Result<M, Refusal> {
+    M::decode(arguments).map_err(|_| {
+        Refusal::Rejected(format!(
+            "could not decode input arg for *lifecycle.Invocation.{function}: {MALFORMED}"
+        ))
+    })
 }
 
 /// Runs one lifecycle function; `simulator` is absent when the proposal names no channel.
@@ -115,14 +119,14 @@ fn dispatch(
     arguments: &[u8],
 ) -> Result<Vec<u8>, Refusal> {
     match function {
-        "InstallChaincode" => install(caller, &InstallChaincodeArgs::decode(arguments)?),
+        "InstallChaincode" => install(caller, &decode(function, arguments)?),
         "QueryInstalledChaincode" => {
-            let arguments = QueryInstalledChaincodeArgs::decode(arguments)?;
+            let arguments: QueryInstalledChaincodeArgs = decode(function, arguments)?;
             query::installed(caller, &arguments.package_id)
         }
         "QueryInstalledChaincodes" => Ok(query::all_installed(caller)),
         "GetInstalledChaincodePackage" => {
-            let arguments = GetInstalledChaincodePackageArgs::decode(arguments)?;
+            let arguments: GetInstalledChaincodePackageArgs = decode(function, arguments)?;
             package_bytes(caller, &arguments.package_id)
         }
         _ => {
@@ -143,26 +147,26 @@ fn dispatch_on_channel(
 ) -> Result<Vec<u8>, Refusal> {
     match function {
         "ApproveChaincodeDefinitionForMyOrg" => {
-            let arguments = ApproveChaincodeDefinitionForMyOrgArgs::decode(arguments)?;
+            let arguments: ApproveChaincodeDefinitionForMyOrgArgs = decode(function, arguments)?;
             approve::approve(caller, simulator, &arguments)?;
             Ok(ApproveChaincodeDefinitionForMyOrgResult {}.encode_to_vec())
         }
         "CheckCommitReadiness" => {
-            let arguments = CheckCommitReadinessArgs::decode(arguments)?;
+            let arguments: CheckCommitReadinessArgs = decode(function, arguments)?;
             approve::check_readiness(caller, simulator, &arguments)
         }
         "CommitChaincodeDefinition" => {
-            let arguments = CommitChaincodeDefinitionArgs::decode(arguments)?;
+            let arguments: CommitChaincodeDefinitionArgs = decode(function, arguments)?;
             approve::commit(caller, simulator, &arguments)?;
             Ok(CommitChaincodeDefinitionResult {}.encode_to_vec())
         }
         "QueryApprovedChaincodeDefinition" => {
-            let arguments = QueryApprovedChaincodeDefinitionArgs::decode(arguments)?;
+            let arguments: QueryApprovedChaincodeDefinitionArgs = decode(function, arguments)?;
             query::approved(caller, simulator, &arguments)
         }
         "QueryApprovedChaincodeDefinitions" => query::all_approved(caller, simulator),
         "QueryChaincodeDefinition" => {
-            let arguments = QueryChaincodeDefinitionArgs::decode(arguments)?;
+            let arguments: QueryChaincodeDefinitionArgs = decode(function, arguments)?;
             query::committed(caller, simulator, &arguments.name)
         }
         "QueryChaincodeDefinitions" => query::all_committed(simulator),

@@ -6,6 +6,7 @@ use fabric_protos::common::{
 use prost::Message;
 
 use super::Rejection;
+use crate::endorser::proposal::MALFORMED;
 use crate::genesis::ChannelConfig;
 use crate::policy::SignedData;
 
@@ -13,18 +14,18 @@ const WRITERS: &str = "/Channel/Writers";
 
 pub(super) fn admit(config: &ChannelConfig, envelope: &Envelope) -> Result<(), Rejection> {
     let payload = Payload::decode(envelope.payload.as_slice());
-    let payload = payload.map_err(|error| {
+    let payload = payload.map_err(|_| {
         bad(format!(
-            "could not determine channel ID: error unmarshaling Payload: {error}"
+            "could not determine channel ID: error unmarshalling Payload: {MALFORMED}"
         ))
     })?;
     let header = payload
         .header
-        .ok_or_else(|| bad("could not determine channel ID: envelope has no header".to_owned()))?;
+        .ok_or_else(|| bad("could not determine channel ID: header not set".to_owned()))?;
     let channel = ChannelHeader::decode(header.channel_header.as_slice());
-    let channel = channel.map_err(|error| {
+    let channel = channel.map_err(|_| {
         bad(format!(
-            "could not determine channel ID: error unmarshaling ChannelHeader: {error}"
+            "could not determine channel ID: error unmarshalling ChannelHeader: {MALFORMED}"
         ))
     })?;
     if channel.channel_id != config.channel_id() {
@@ -52,9 +53,9 @@ pub(super) fn admit(config: &ChannelConfig, envelope: &Envelope) -> Result<(), R
         )));
     }
     let signature = SignatureHeader::decode(header.signature_header.as_slice());
-    let signature = signature.map_err(|error| {
+    let signature = signature.map_err(|_| {
         bad(format!(
-            "could not convert message to signedData: error unmarshaling SignatureHeader: {error}"
+            "could not convert message to signedData: error unmarshalling SignatureHeader: {MALFORMED}"
         ))
     })?;
     let signed = SignedData {

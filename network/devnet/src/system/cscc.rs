@@ -39,7 +39,9 @@ fn answer(caller: &Caller<'_>, function: &str, channel: &str) -> Result<Vec<u8>,
     let ledger = &caller.peer.channel;
     let on_channel = || {
         if channel != ledger.channel_id() {
-            return Err(format!("Unknown channel ID, {channel}"));
+            return Err(format!(
+                "access denied for [{function}][{channel}]: Failed to get policy manager for channel [{channel}]"
+            ));
         }
         let allowed = caller.check_channel("Readers");
         allowed.map_err(|error| format!("access denied for [{function}][{channel}]: {error}"))

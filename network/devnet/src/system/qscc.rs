@@ -60,9 +60,7 @@ fn answer(caller: &Caller<'_>, function: &str, argument: &[u8]) -> Result<Vec<u8
     match function {
         "GetChainInfo" => Ok(ledger.info().encode_to_vec()),
         "GetBlockByNumber" => {
-            let number = text
-                .parse()
-                .map_err(|error| format!("Failed to parse block number with error {error}"))?;
+            let number = block_number(&text)?;
             let failed = |error| format!("Failed to get block number {number}, error {error}");
             let newest = ledger.height().saturating_sub(1);
             // Clients ask for "the newest" by the largest number.
@@ -73,7 +71,7 @@ fn answer(caller: &Caller<'_>, function: &str, argument: &[u8]) -> Result<Vec<u8
             .map_err(failed)
         }
         "GetBlockByHash" => block(ledger.block_by_hash(argument), || {
-            "no such block hash in index".to_owned()
+            format!("no such block hash [{}] in index", hex::encode(argument))
         })
         .map_err(|error| format!("Failed to get block hash {text}, error {error}")),
         "GetBlockByTxID" => block(ledger.block_by_txid(&text), || no_transaction(&text))
@@ -87,6 +85,19 @@ fn answer(caller: &Caller<'_>, function: &str, argument: &[u8]) -> Result<Vec<u8
                 .map_err(|error| format!("Failed to get transaction with id {text}, error {error}"))
         }
     }
+}
+
+/// Reads a number and complains as Go does.
+fn block_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|error: std::num::ParseIntError| {
+        let reason = match error.kind() {
+            std::num::IntErrorKind::PosOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        format!(
+            "Failed to parse block number with error strconv.ParseUint: parsing {text:?}: {reason}"
+        )
+    })
 }
 
 fn block(

@@ -22,6 +22,8 @@ use crate::peer::Peer;
 const NOT_ENOUGH: &str =
     "failed to collect enough transaction endorsements, see attached details for more info";
 
+const NO_OWN_PEER: &str = "no endorsers found in the gateway's organization; retry specifying endorsing organization(s) to protect transient data";
+
 /// What has been collected so far.
 #[derive(Debug, Default)]
 struct Collected {
@@ -42,11 +44,8 @@ pub(super) async fn endorse(
         ));
     }
     let proposal = unpack(&signed).map_err(Status::invalid_argument)?;
-    let channel = proposal.channel_id();
-    if channel != gateway.shared.channel.channel_id() {
-        return Err(Status::failed_precondition(format!(
-            "no combination of peers can be derived which satisfy the endorsement policy: channel {channel} does not exist"
-        )));
+    if proposal.channel_id() != gateway.shared.channel.channel_id() {
+        return Err(no_channel(&proposal, &request.endorsing_organizations));
     }
     let mut collected = Collected::default();
     let layouts = if request.endorsing_organizations.is_empty() {
@@ -68,6 +67,26 @@ pub(super) async fn endorse(
         }
     }
     Err(detailed(Code::Aborted, NOT_ENOUGH, &collected.details))
+}
+
+/// On a channel that does not exist nobody has the chaincode.
+fn no_channel(proposal: &UnpackedProposal, organizations: &[String]) -> Status {
+    if !organizations.is_empty() {
+        return no_peers_of(&organizations.join(", "));
+    }
+    if !proposal.payload.transient_map.is_empty() {
+        return Status::failed_precondition(NO_OWN_PEER);
+    }
+    let (chaincode, channel) = (&proposal.chaincode, proposal.channel_id());
+    unsatisfiable(&format!(
+        "No metadata was found for chaincode {chaincode} in channel {channel}"
+    ))
+}
+
+fn no_peers_of(organizations: &str) -> Status {
+    Status::unavailable(format!(
+        "failed to find any endorsing peers for org(s): {organizations}"
+    ))
 }
 
 /// The client names the organisations and answers for the policy.
@@ -94,10 +113,7 @@ fn named_layout(
     if missing.is_empty() {
         return Ok(layout);
     }
-    Err(Status::unavailable(format!(
-        "failed to find any endorsing peers for org(s): {}",
-        missing.join(", ")
-    )))
+    Err(no_peers_of(&missing.join(", ")))
 }
 
 /// One peer runs the proposal; what it touched decides who else has to.
@@ -137,9 +153,7 @@ fn first_endorser(
         return Ok(Arc::clone(&gateway.local));
     }
     if has_transient {
-        return Err(Status::failed_precondition(
-            "no endorsers found in the gateway's organization; retry specifying endorsing organization(s) to protect transient data",
-        ));
+        return Err(Status::failed_precondition(NO_OWN_PEER));
     }
     let shared = &gateway.shared;
     let interest = plan::default_interest(chaincode);

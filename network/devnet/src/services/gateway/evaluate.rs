@@ -30,7 +30,7 @@ pub(super) async fn evaluate(
     }
     if channel != gateway.shared.channel.channel_id() {
         return Err(Status::unavailable(format!(
-            "failed to get config for channel [{channel}]: channel does not exist"
+            "failed to get config for channel [{channel}]: could not get last config for channel {channel}"
         )));
     }
     let mut targets = request.target_organizations;

@@ -98,7 +98,7 @@ impl GatewayService {
         let channel = &request.channel_id;
         if channel != self.shared.channel.channel_id() {
             return Err(Status::failed_precondition(format!(
-                "failed to get config for channel [{channel}]: channel does not exist"
+                "failed to get config for channel [{channel}]: could not get last config for channel {channel}"
             )));
         }
         let Err(rejection) = self.shared.orderer.order(&envelope).await else {
