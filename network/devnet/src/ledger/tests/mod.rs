@@ -3,6 +3,7 @@
 mod collections;
 mod conflicts;
 mod golden;
+mod random;
 mod recovery;
 mod simulation;
 mod validation;

@@ -61,6 +61,12 @@ pub(super) fn user(number: usize) -> SigningIdentity {
     signer(number, "users", "User1")
 }
 
+pub(super) fn orderer() -> SigningIdentity {
+    let dir = "ordererOrganizations/example.com/orderers/orderer.example.com/msp";
+    let msp_id = MspId::parse("OrdererMSP").unwrap();
+    SigningIdentity::from_msp_dir(msp_id, &CRYPTO.path().join(dir)).unwrap()
+}
+
 pub(super) fn profile() -> NetworkProfile {
     let config = |msp_id: MspId, dir: &Path| Msp::from_dir(msp_id, dir).unwrap().to_config();
     let orderer = CRYPTO.path().join("ordererOrganizations/example.com/msp");
@@ -220,7 +226,8 @@ impl World {
         &mut self,
         envelopes: Vec<Vec<u8>>,
     ) -> Vec<CommittedTransaction> {
-        let block = self.channel.next_block(envelopes);
+        let mut block = self.channel.next_block(envelopes);
+        sign_block(&mut block, &orderer(), [5; 24], 0).unwrap();
         let mut committed = self.channel.commit(vec![block]).unwrap();
         assert_eq!(committed.len(), 1);
         committed.remove(0).transactions
