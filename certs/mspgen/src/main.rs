@@ -245,8 +245,56 @@ fn run(command: Command) -> anyhow::Result<Vec<String>> {
 mod tests {
     use clap::CommandFactory as _;
 
+    use super::*;
+
+    /// Runs a command line and returns what it prints.
+    fn lines(line: &str) -> anyhow::Result<Vec<String>> {
+        let words = ["fabric-mspgen"].into_iter().chain(line.split(' '));
+        run(Cli::try_parse_from(words)?.command)
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_works_on_what_generate_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().display();
+        let written = lines(&format!("generate --dir {dir} --orgs 1")).unwrap();
+        assert_eq!(written.len(), 2);
+        let org = format!("--org {dir}/peerOrganizations/org1.example.com");
+        let user = lines(&format!("user {org} --name nurse --attr a=b=c --days 2")).unwrap();
+        let path = Path::new(&user[0]).join("msp/signcerts/nurse@org1.example.com-cert.pem");
+        let certificate = Certificate::from_pem(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(certificate.attribute("a"), Some("b=c"));
+        let days =
+            (certificate.not_after() - certificate.not_before()) / fabric_mspgen::DAY_SECONDS;
+        assert_eq!(days, 2);
+        lines(&format!("device {org} --id d1")).unwrap();
+        lines(&format!(
+            "tls {org} --name oracle --san localhost --out {dir}/tls"
+        ))
+        .unwrap();
+        let renewed = lines(&format!("renew {org} --folder {}", user[0])).unwrap();
+        assert_eq!(renewed.len(), 2);
+        let device = format!("{dir}/peerOrganizations/org1.example.com/devices/d1/client.crt");
+        let list = lines(&format!("revoke {org} --certificate {device} --serial 0f")).unwrap();
+        assert!(list[0].ends_with("msp/crls/crl.pem"));
+    }
+
+    #[test]
+    fn mistakes_on_the_command_line_are_errors() {
+        for line in [
+            "",
+            "user --name x",
+            "user --org nowhere --name x --attr novalue",
+            "user --org nowhere --name x",
+            "revoke --org nowhere",
+            "tls --org nowhere --name x --out y",
+        ] {
+            assert!(lines(line).is_err(), "{line}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::msp_id;
+use crate::jws::Jws;
 use crate::{Certificate, Msp, MspError, NodeOu, SignatureError, SigningIdentity};
 
 /// A moment at which every certificate of the vectors is valid: 2027-01-01.
@@ -114,6 +115,19 @@ fn openssls_signatures_hold_when_their_s_is_low() {
 
 /// How many of the signatures have a low and a high S.
 const LOW_AND_HIGH: (usize, usize) = (6, 2);
+
+#[test]
+fn a_request_signed_by_node_is_verified() {
+    let folder = vectors("openssl");
+    let compact = fs::read_to_string(folder.join("request.jws")).unwrap();
+    let jws = Jws::parse(compact.trim_end()).unwrap();
+    let doctor = certificate(&folder.join("signcerts/doctor.pem"));
+    assert_eq!(jws.verify(&doctor), Ok(()));
+    let payload = r#"{"action":"access-control:GrantAccess","note":"grün"}"#;
+    assert_eq!(jws.payload, payload.as_bytes());
+    let former = certificate(&folder.join("revoked/former.pem"));
+    assert!(jws.verify(&former).is_err());
+}
 
 #[test]
 fn a_key_of_openssl_signs_for_its_certificate() {
