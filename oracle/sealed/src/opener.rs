@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
     AssociatedData, DataKey, OpenError,
@@ -76,7 +76,8 @@ impl<R: Read> Opener<R> {
     /// hold padding only.
     fn open_segment(&mut self) -> Result<(), OpenError> {
         let full_len = self.cipher.full_ciphertext_len();
-        self.buffer.clear();
+        // Wiped, not only cleared: growing may move the buffer and leave the old memory behind.
+        self.buffer.zeroize();
         self.buffer.extend(self.lookahead.take());
         let wanted = (full_len - self.buffer.len()) as u64;
         self.inner
