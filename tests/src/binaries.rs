@@ -22,7 +22,11 @@ pub fn ours(name: &str) -> Result<PathBuf> {
     let exe = env::current_exe()?;
     let dir = exe.parent().context("the running program has no folder")?;
     // Tests run from target/<profile>/deps, programs from target/<profile>.
-    let dir = if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir };
+    let dir = if dir.ends_with("deps") {
+        dir.parent().unwrap_or(dir)
+    } else {
+        dir
+    };
     let path = dir.join(name);
     if !path.is_file() {
         bail!(
@@ -48,7 +52,11 @@ pub fn outside(name: &str) -> Option<PathBuf> {
 /// The programs of `names` that are missing; empty when all are there.
 #[must_use]
 pub fn missing<'a>(names: &[&'a str]) -> Vec<&'a str> {
-    names.iter().copied().filter(|name| outside(name).is_none()).collect()
+    names
+        .iter()
+        .copied()
+        .filter(|name| outside(name).is_none())
+        .collect()
 }
 
 /// Says on standard error that a test is skipped and why. For use as

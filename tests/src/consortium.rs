@@ -112,7 +112,9 @@ impl Consortium {
             let folder = consortium.dir.join(server);
             if !folder.join("server.key").is_file() {
                 let names = ["localhost", "127.0.0.1"].map(SanName::parse);
-                let issued = consortium.organization(0)?.issue_tls_server(server, &names)?;
+                let issued = consortium
+                    .organization(0)?
+                    .issue_tls_server(server, &names)?;
                 issued.write_server(&folder)?;
             }
         }
@@ -135,7 +137,9 @@ impl Consortium {
         let person = Person {
             name: name.to_owned(),
             msp_id: info.msp_id.clone(),
-            home: self.organization_dir(organization).join(format!("users/{name}@{}", info.domain)),
+            home: self
+                .organization_dir(organization)
+                .join(format!("users/{name}@{}", info.domain)),
             keys: self.dir.join("keys").join(name),
             profile: self.dir.join("profiles").join(format!("{name}.toml")),
         };
@@ -144,8 +148,12 @@ impl Consortium {
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect();
-            let profile = UserProfile { attributes, ..UserProfile::default() };
-            self.organization(organization)?.issue_user(name, &profile)?;
+            let profile = UserProfile {
+                attributes,
+                ..UserProfile::default()
+            };
+            self.organization(organization)?
+                .issue_user(name, &profile)?;
         }
         if !person.public_key_file().is_file() {
             write_keys(&person.keys)?;
@@ -174,7 +182,10 @@ impl Consortium {
     /// # Errors
     /// When a file cannot be written or the certificate not be issued.
     pub fn device(&self, id: &str) -> Result<Device> {
-        let device = Device { id: id.to_owned(), home: self.dir.join("devices").join(id) };
+        let device = Device {
+            id: id.to_owned(),
+            home: self.dir.join("devices").join(id),
+        };
         if !device.file("client.key").is_file() {
             let issued: KeyAndCert = self.organization(0)?.issue_device(id, None)?;
             issued.write_client(&device.home)?;
@@ -206,7 +217,13 @@ impl Consortium {
         let organizations = self
             .organizations
             .iter()
-            .map(|o| format!("{{ msp_id = {}, msp_dir = {} }}", quoted(&o.msp_id), path(&o.msp_dir)))
+            .map(|o| {
+                format!(
+                    "{{ msp_id = {}, msp_dir = {} }}",
+                    quoted(&o.msp_id),
+                    path(&o.msp_dir)
+                )
+            })
             .collect::<Vec<_>>()
             .join(", ");
         let text = format!(

@@ -25,6 +25,7 @@ pub struct Ipfs {
     pub process: Process,
     /// Base address of its RPC, e.g. `http://127.0.0.1:5001`.
     pub api: String,
+    kind: Kind,
 }
 
 impl Ipfs {
@@ -46,8 +47,14 @@ impl Ipfs {
             .option("--dir", dir.join("ipfs"))
             .option("--listen", format!("127.0.0.1:{port}"));
         let (process, ready) = Process::start_ready(spec).await?;
-        let api = ready["api"].as_str().context("ipfs-devnode named no API address")?;
-        Ok(Self { api: api.to_owned(), process })
+        let api = ready["api"]
+            .as_str()
+            .context("ipfs-devnode named no API address")?;
+        Ok(Self {
+            api: api.to_owned(),
+            process,
+            kind: Kind::Devnode,
+        })
     }
 
     async fn start_kubo(dir: &Path) -> Result<Self> {
@@ -63,7 +70,10 @@ impl Ipfs {
         if !repo.join("config").is_file() {
             run(command("ipfs-init").arg("init").arg("--empty-repo")).await?;
             for (key, value) in [
-                ("Addresses.API", serde_json::json!(format!("/ip4/127.0.0.1/tcp/{port}"))),
+                (
+                    "Addresses.API",
+                    serde_json::json!(format!("/ip4/127.0.0.1/tcp/{port}")),
+                ),
                 ("Addresses.Gateway", serde_json::json!([])),
                 ("Addresses.Swarm", serde_json::json!([])),
                 ("Bootstrap", serde_json::json!([])),
@@ -76,9 +86,27 @@ impl Ipfs {
         }
         let api = format!("http://127.0.0.1:{port}");
         let process = Process::start(command("kubo").arg("daemon").arg("--offline"))?;
-        let mut ipfs = Self { process, api };
+        let mut ipfs = Self {
+            process,
+            api,
+            kind: Kind::Kubo,
+        };
         ipfs.wait_until_ready().await?;
         Ok(ipfs)
+    }
+
+    /// Kills the store as `kill -9` does, and starts it again.
+    ///
+    /// # Errors
+    /// When it does not come up again.
+    pub async fn kill_and_restart(&mut self) -> Result<()> {
+        match self.kind {
+            Kind::Devnode => self.process.kill_and_start_ready().await.map(|_| ()),
+            Kind::Kubo => {
+                let address = self.api.trim_start_matches("http://").to_owned();
+                self.process.kill_and_listen(&address).await
+            }
+        }
     }
 
     async fn wait_until_ready(&mut self) -> Result<()> {

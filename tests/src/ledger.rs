@@ -11,11 +11,7 @@ use fabric_protos::{common::Block, protos::ProcessedTransaction};
 use prost::Message as _;
 use salus::signing;
 
-use crate::{
-    consortium::Person,
-    network::NetworkInfo,
-    system::CHAINCODE,
-};
+use crate::{consortium::Person, network::NetworkInfo, system::CHAINCODE};
 
 /// The validation code of a transaction that took effect.
 const VALID: i32 = 0;
@@ -45,10 +41,12 @@ impl Ledger {
     /// When the identity or the peer's CA cannot be read.
     pub fn connect(info: &NetworkInfo, organization: usize) -> Result<Self> {
         let organization = &info.organizations[organization];
-        let identity =
-            SigningIdentity::from_msp_dir(organization.msp_id.parse()?, &organization.admin_msp_dir)?;
-        let endpoint = Endpoint::new(&organization.peer.address)
-            .server_name(&organization.peer.server_name);
+        let identity = SigningIdentity::from_msp_dir(
+            organization.msp_id.parse()?,
+            &organization.admin_msp_dir,
+        )?;
+        let endpoint =
+            Endpoint::new(&organization.peer.address).server_name(&organization.peer.server_name);
         let roots = std::fs::read(&organization.peer.tls_ca_file)?;
         let gateway = Gateway::connect(GatewayConfig::new([endpoint], roots), identity)?;
         Ok(Self {
@@ -99,7 +97,10 @@ impl Ledger {
     /// # Errors
     /// When the contract refuses.
     pub async fn providers(&self) -> Result<Vec<Participant>> {
-        let filter = ParticipantFilter { role: Some(Role::Provider), ..ParticipantFilter::default() };
+        let filter = ParticipantFilter {
+            role: Some(Role::Provider),
+            ..ParticipantFilter::default()
+        };
         let call = Call::new(names::transactions::LIST_PARTICIPANTS)
             .argument(serde_json::to_vec(&filter)?);
         let page = self.network.contract(CHAINCODE).evaluate(call).await?;
@@ -113,14 +114,21 @@ impl Ledger {
     pub async fn transaction(&self, id: &str) -> Result<Transaction> {
         let qscc = self.network.contract("qscc");
         let ask = |function: &'static str| {
-            qscc.evaluate(Call::new(function).argument(self.channel.as_str()).argument(id))
+            qscc.evaluate(
+                Call::new(function)
+                    .argument(self.channel.as_str())
+                    .argument(id),
+            )
         };
         let processed = ProcessedTransaction::decode(&*ask("GetTransactionByID").await?)?;
         let block = Block::decode(&*ask("GetBlockByTxID").await?)?;
         Ok(Transaction {
             is_valid: processed.validation_code == VALID,
             block_number: block.header.context("a block without header")?.number,
-            envelope: processed.transaction_envelope.unwrap_or_default().encode_to_vec(),
+            envelope: processed
+                .transaction_envelope
+                .unwrap_or_default()
+                .encode_to_vec(),
         })
     }
 }

@@ -123,11 +123,18 @@ impl Process {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {}", spec.program.display()))?;
-        let stdout = child.stdout.take().context("standard output was not piped")?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("standard output was not piped")?;
         let mut lines = BufReader::new(stdout).lines();
         let line = match timeout(READY_TIMEOUT, lines.next_line()).await {
             Ok(Ok(Some(line))) => line,
-            Ok(Ok(None)) => bail!("{} ended before it was ready:\n{}", spec.name, tail(&spec.log)),
+            Ok(Ok(None)) => bail!(
+                "{} ended before it was ready:\n{}",
+                spec.name,
+                tail(&spec.log)
+            ),
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => bail!("{} was not ready in time:\n{}", spec.name, tail(&spec.log)),
         };
@@ -170,13 +177,26 @@ impl Process {
         Some(kib * 1024)
     }
 
-    /// Sends SIGKILL and waits for the end: what `kill -9` does.
+    /// Kills the process as `kill -9` does and starts the same again, waiting for its ready line.
     ///
     /// # Errors
-    /// When the process cannot be waited for.
-    pub async fn kill(mut self) -> Result<Spec> {
+    /// When it cannot be waited for, or does not come up again.
+    pub async fn kill_and_start_ready(&mut self) -> Result<serde_json::Value> {
         self.child.kill().await?;
-        Ok(self.spec)
+        let (process, ready) = Self::start_ready(self.spec.clone()).await?;
+        *self = process;
+        Ok(ready)
+    }
+
+    /// Kills the process as `kill -9` does and starts the same again, waiting until it listens at
+    /// `address`.
+    ///
+    /// # Errors
+    /// When it cannot be waited for, or does not come up again.
+    pub async fn kill_and_listen(&mut self, address: &str) -> Result<()> {
+        self.child.kill().await?;
+        *self = Self::start(self.spec.clone())?;
+        until_listening(self, address).await
     }
 
     /// Sends SIGTERM and waits for an orderly end, at most [`STOP_TIMEOUT`].
@@ -243,7 +263,11 @@ pub async fn until_listening(process: &mut Process, address: &str) -> Result<()>
                 return Ok(());
             }
             if !process.is_running() {
-                bail!("{} ended before it was ready:\n{}", process.name(), tail(process.log()));
+                bail!(
+                    "{} ended before it was ready:\n{}",
+                    process.name(),
+                    tail(process.log())
+                );
             }
             tokio::time::sleep(PAUSE).await;
         }

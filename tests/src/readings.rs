@@ -28,10 +28,34 @@ struct VitalSign {
 }
 
 const VITAL_SIGNS: [VitalSign; 4] = [
-    VitalSign { loinc: "8867-4", display: "Heart rate", unit: "/min", usual_tenths: 720, spread_tenths: 150 },
-    VitalSign { loinc: "59408-5", display: "Oxygen saturation", unit: "%", usual_tenths: 970, spread_tenths: 25 },
-    VitalSign { loinc: "8310-5", display: "Body temperature", unit: "Cel", usual_tenths: 368, spread_tenths: 6 },
-    VitalSign { loinc: "9279-1", display: "Respiratory rate", unit: "/min", usual_tenths: 160, spread_tenths: 40 },
+    VitalSign {
+        loinc: "8867-4",
+        display: "Heart rate",
+        unit: "/min",
+        usual_tenths: 720,
+        spread_tenths: 150,
+    },
+    VitalSign {
+        loinc: "59408-5",
+        display: "Oxygen saturation",
+        unit: "%",
+        usual_tenths: 970,
+        spread_tenths: 25,
+    },
+    VitalSign {
+        loinc: "8310-5",
+        display: "Body temperature",
+        unit: "Cel",
+        usual_tenths: 368,
+        spread_tenths: 6,
+    },
+    VitalSign {
+        loinc: "9279-1",
+        display: "Respiratory rate",
+        unit: "/min",
+        usual_tenths: 160,
+        spread_tenths: 40,
+    },
 ];
 
 /// Makes `count` readings for each of `patients`, different for every `seed`.
@@ -73,12 +97,19 @@ fn observation(sign: &VitalSign, at: OffsetDateTime, random: &mut Random) -> Str
 /// # Errors
 /// Names the first line that is no Observation with a subject, or says that there are too many.
 pub fn from_file(path: &Path) -> Result<Vec<PatientReadings>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut patients: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
     for (count, (index, line)) in lines.enumerate() {
         if count == READINGS_MAX {
-            bail!("{} has more than {READINGS_MAX} Observations", path.display());
+            bail!(
+                "{} has more than {READINGS_MAX} Observations",
+                path.display()
+            );
         }
         let resource: Resource = serde_json::from_str(line)
             .with_context(|| format!("{}, line {}", path.display(), index + 1))?;
@@ -90,11 +121,17 @@ pub fn from_file(path: &Path) -> Result<Vec<PatientReadings>> {
                 resource.resource_type
             );
         }
-        patients.entry(resource.subject.reference).or_default().push(line.to_owned());
+        patients
+            .entry(resource.subject.reference)
+            .or_default()
+            .push(line.to_owned());
     }
     Ok(patients
         .into_iter()
-        .map(|(label, observations)| PatientReadings { label, observations })
+        .map(|(label, observations)| PatientReadings {
+            label,
+            observations,
+        })
         .collect())
 }
 
@@ -145,7 +182,11 @@ mod tests {
     fn a_line_that_is_no_observation_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("x.ndjson");
-        fs::write(&file, "{\"resourceType\":\"Patient\",\"subject\":{\"reference\":\"a\"}}\n").unwrap();
+        fs::write(
+            &file,
+            "{\"resourceType\":\"Patient\",\"subject\":{\"reference\":\"a\"}}\n",
+        )
+        .unwrap();
         let error = format!("{:#}", from_file(&file).unwrap_err());
         assert!(error.contains("line 1: Patient"), "{error}");
         fs::write(&file, "\n{oops\n").unwrap();

@@ -95,10 +95,16 @@ pub async fn play(
     let cast = enrol(system, input.len()).await?;
     outcome.seconds.insert("enrol", clock.lap());
     report.step(
-        &format!("enrolled {} patients with a device each, and a provider", input.len()),
+        &format!(
+            "enrolled {} patients with a device each, and a provider",
+            input.len()
+        ),
         &[
             format!("provider {} of {}", cast.provider_id, cast.provider.msp_id),
-            format!("first patient {}, device {}", cast.patients[0].pseudonym, cast.patients[0].device.id),
+            format!(
+                "first patient {}, device {}",
+                cast.patients[0].pseudonym, cast.patients[0].device.id
+            ),
         ],
     );
 
@@ -107,7 +113,10 @@ pub async fn play(
     outcome.records = receipts.records.len();
     outcome.seconds.insert("publish", clock.lap());
     report.step(
-        &format!("published {} readings, {} records committed", outcome.readings, outcome.records),
+        &format!(
+            "published {} readings, {} records committed",
+            outcome.readings, outcome.records
+        ),
         &receipts.first,
     );
 
@@ -124,8 +133,17 @@ pub async fn play(
     outcome.opened = opened.readings;
     outcome.seconds.insert("read", clock.lap());
     report.step(
-        &format!("the provider read {} readings back, byte for byte", outcome.opened),
-        &[format!("{} records opened with the provider's own key", opened.records), opened.first],
+        &format!(
+            "the provider read {} readings back, byte for byte",
+            outcome.opened
+        ),
+        &[
+            format!(
+                "{} records opened with the provider's own key",
+                opened.records
+            ),
+            opened.first,
+        ],
     );
 
     let audit = audit(&cast).await?;
@@ -133,14 +151,19 @@ pub async fn play(
     outcome.seconds.insert("audit", clock.lap());
     report.step("the patients see who read what", &audit.lines);
 
-    ensure!(outcome.opened == outcome.readings, "not every reading came back");
+    ensure!(
+        outcome.opened == outcome.readings,
+        "not every reading came back"
+    );
     ensure!(
         audit.permitted >= opened.records && audit.denied >= outcome.denied,
         "a read is missing from the audit"
     );
     for process in system.processes() {
         let bytes = process.resident_bytes().unwrap_or_default();
-        outcome.resident_bytes.insert(process.name().to_owned(), bytes);
+        outcome
+            .resident_bytes
+            .insert(process.name().to_owned(), bytes);
     }
     Ok((outcome, cast))
 }
@@ -155,7 +178,9 @@ pub async fn enrol(system: &System, patients: usize) -> Result<Cast> {
     let administrator = consortium.enrol("records-admin", 0, &[("salus.role", "admin")])?;
     let provider = consortium.enrol("dr-house", 1, &[("salus.role", "provider")])?;
     let ledger = Ledger::connect(system.network.info(), 1)?;
-    let known = consortium.known_id(&provider).and_then(|id| id.parse().ok());
+    let known = consortium
+        .known_id(&provider)
+        .and_then(|id| id.parse().ok());
     let provider_id = ledger.register_provider(&provider, known).await?;
     consortium.keep_id(&provider, &provider_id.to_string())?;
     // Key pairs are made at once: each takes a noticeable fraction of a second.
@@ -178,7 +203,12 @@ pub async fn enrol(system: &System, patients: usize) -> Result<Cast> {
         .buffered(READS_AT_ONCE)
         .try_collect()
         .await?;
-    Ok(Cast { administrator, provider, provider_id, patients })
+    Ok(Cast {
+        administrator,
+        provider,
+        provider_id,
+        patients,
+    })
 }
 
 async fn enrol_patient(
@@ -207,7 +237,11 @@ async fn enrol_patient(
         .option("--patient", &pseudonym)
         .option("--from", BOUND_FROM);
     run_json(bind).await?;
-    Ok(Patient { pseudonym: pseudonym.parse()?, person, device })
+    Ok(Patient {
+        pseudonym: pseudonym.parse()?,
+        person,
+        device,
+    })
 }
 
 /// What publishing came to.
@@ -232,11 +266,13 @@ pub async fn publish(system: &System, cast: &Cast, input: &[PatientReadings]) ->
         let file = folder.join(format!("{}.ndjson", patient.device.id));
         async move {
             std::fs::write(&file, readings.observations.join("\n"))?;
-            publish_file(system, &patient.device, &file).await
+            publish_file(system, &patient.device, &file, WaitFor::Receipts).await
         }
     });
-    let answers: Vec<Value> =
-        stream::iter(publishing).buffered(READS_AT_ONCE).try_collect().await?;
+    let answers: Vec<Value> = stream::iter(publishing)
+        .buffered(READS_AT_ONCE)
+        .try_collect()
+        .await?;
     let mut receipts = Receipts::default();
     for answer in &answers {
         receipts.acknowledged += answer["acknowledged"]
@@ -258,23 +294,44 @@ pub async fn publish(system: &System, cast: &Cast, input: &[PatientReadings]) ->
     Ok(receipts)
 }
 
+/// How long publishing waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFor {
+    /// Until all readings are acknowledged.
+    Acknowledgements,
+    /// Until all readings are on the ledger.
+    Receipts,
+}
+
 /// Publishes a file's lines from a device with `salus device publish`.
 ///
 /// # Errors
 /// When a reading is refused or gets no receipt.
-pub async fn publish_file(system: &System, device: &Device, file: &Path) -> Result<Value> {
-    let spec = Spec::new(&format!("publish-{}", device.id), &binaries::ours("salus")?, &system.dir)
-        .arg("--json")
-        .arg("device")
-        .arg("publish")
-        .option("--device", &device.id)
-        .option("--broker", format!("mqtts://{}", system.mqtt_address()))
-        .option("--ca-file", system.consortium.oracle_ca_file())
-        .option("--certificate", device.file("client.crt"))
-        .option("--key", device.file("client.key"))
-        .option("--file", file)
-        .arg("--wait-receipts");
-    run_json(spec).await
+pub async fn publish_file(
+    system: &System,
+    device: &Device,
+    file: &Path,
+    wait_for: WaitFor,
+) -> Result<Value> {
+    let spec = Spec::new(
+        &format!("publish-{}", device.id),
+        &binaries::ours("salus")?,
+        &system.dir,
+    )
+    .arg("--json")
+    .arg("device")
+    .arg("publish")
+    .option("--device", &device.id)
+    .option("--broker", format!("mqtts://{}", system.mqtt_address()))
+    .option("--ca-file", system.consortium.oracle_ca_file())
+    .option("--certificate", device.file("client.crt"))
+    .option("--key", device.file("client.key"))
+    .option("--file", file);
+    run_json(match wait_for {
+        WaitFor::Receipts => spec.arg("--wait-receipts"),
+        WaitFor::Acknowledgements => spec,
+    })
+    .await
 }
 
 /// The provider asks for the first patient's first record and must be refused; the refusal must
@@ -284,19 +341,30 @@ async fn refuse(system: &System, cast: &Cast) -> Result<Vec<String>> {
     let records = records_of(&client(&patient.person)?, patient.pseudonym).await?;
     let record = records.first().context("the patient has no record")?;
     let record_id = record.metadata.record_id;
-    let error = match client(&cast.provider)?.read(&record_id, Purpose::Treat).await {
+    let error = match client(&cast.provider)?
+        .read(&record_id, Purpose::Treat)
+        .await
+    {
         Ok(_) => bail!("the provider read record {record_id} without a grant"),
         Err(error) => error,
     };
     let Some(read_id) = error.denied_read() else {
         return Err(error).context("the read failed, but not because it was denied");
     };
-    let transaction = Ledger::connect(system.network.info(), 0)?.transaction(&read_id.to_string()).await?;
-    ensure!(transaction.is_valid, "the denial {read_id} is on the ledger, but not valid");
+    let transaction = Ledger::connect(system.network.info(), 0)?
+        .transaction(&read_id.to_string())
+        .await?;
+    ensure!(
+        transaction.is_valid,
+        "the denial {read_id} is on the ledger, but not valid"
+    );
     Ok(vec![
         format!("record {record_id}, CID {}", record.metadata.cid),
         format!("403: {error}"),
-        format!("the denial is transaction {read_id} in block {}, VALID", transaction.block_number),
+        format!(
+            "the denial is transaction {read_id} in block {}, VALID",
+            transaction.block_number
+        ),
     ])
 }
 
@@ -309,8 +377,10 @@ async fn grant(system: &System, cast: &Cast) -> Result<Vec<String>> {
             .option("--purpose", "TREAT");
         run_json(give).await
     });
-    let answers: Vec<Value> =
-        stream::iter(giving).buffered(READS_AT_ONCE).try_collect().await?;
+    let answers: Vec<Value> = stream::iter(giving)
+        .buffered(READS_AT_ONCE)
+        .try_collect()
+        .await?;
     let first = answers.first().context("no patient")?;
     Ok(vec![format!(
         "first grant {}, transaction {} in block {}",
@@ -329,13 +399,19 @@ struct Opened {
 /// The provider reads everything of every patient; each published reading must be there once.
 async fn read_all(cast: &Cast, input: &[PatientReadings]) -> Result<Opened> {
     let client = client(&cast.provider)?;
-    let mut opened = Opened { records: 0, readings: 0, first: String::new() };
+    let mut opened = Opened {
+        records: 0,
+        readings: 0,
+        first: String::new(),
+    };
     for (patient, published) in cast.patients.iter().zip(input) {
-        let all = read_patient(&client, patient.pseudonym).await?;
+        let all = read_patient(&client, patient.pseudonym, Purpose::Treat).await?;
         opened.records += all.len();
         if let (true, Some(first)) = (opened.first.is_empty(), all.first()) {
-            opened.first =
-                format!("first read receipt: transaction {} in block {}", first.read_id, first.block_number);
+            opened.first = format!(
+                "first read receipt: transaction {} in block {}",
+                first.read_id, first.block_number
+            );
         }
         opened.readings += check_all_there(&patient.device.id, &all, &published.observations)?;
     }
@@ -346,12 +422,16 @@ async fn read_all(cast: &Cast, input: &[PatientReadings]) -> Result<Opened> {
 ///
 /// # Errors
 /// When one is refused or is not what the ledger registered.
-pub async fn read_patient(client: &Client, patient: Pseudonym) -> Result<Vec<OpenedRecord>> {
+pub async fn read_patient(
+    client: &Client,
+    patient: Pseudonym,
+    purpose: Purpose,
+) -> Result<Vec<OpenedRecord>> {
     let records = records_of(client, patient).await?;
     stream::iter(records)
         .map(|record| {
             let client = client.clone();
-            async move { anyhow::Ok(client.read(&record.metadata.record_id, Purpose::Treat).await?) }
+            async move { anyhow::Ok(client.read(&record.metadata.record_id, purpose).await?) }
         })
         .buffered(READS_AT_ONCE)
         .try_collect()
@@ -369,7 +449,10 @@ pub fn check_all_there(
 ) -> Result<usize> {
     let mut times: BTreeMap<&[u8], usize> = BTreeMap::new();
     for reading in opened.iter().flat_map(|record| &record.readings) {
-        ensure!(reading.device_id.as_str() == device, "a reading of another device came back");
+        ensure!(
+            reading.device_id.as_str() == device,
+            "a reading of another device came back"
+        );
         *times.entry(&reading.payload).or_default() += 1;
     }
     for (index, observation) in published.iter().enumerate() {
@@ -390,11 +473,22 @@ struct Audit {
 }
 
 async fn audit(cast: &Cast) -> Result<Audit> {
-    let mut audit = Audit { reads: 0, permitted: 0, denied: 0, lines: Vec::new() };
+    let mut audit = Audit {
+        reads: 0,
+        permitted: 0,
+        denied: 0,
+        lines: Vec::new(),
+    };
     for patient in &cast.patients {
-        let filter = ReadFilter { patient: Some(patient.pseudonym), ..ReadFilter::default() };
+        let filter = ReadFilter {
+            patient: Some(patient.pseudonym),
+            ..ReadFilter::default()
+        };
         let reads = client(&patient.person)?.reads(filter).await?;
-        let permitted = reads.iter().filter(|read| read.decision == Decision::Permit).count();
+        let permitted = reads
+            .iter()
+            .filter(|read| read.decision == Decision::Permit)
+            .count();
         audit.reads += reads.len();
         audit.permitted += permitted;
         audit.denied += reads.len() - permitted;
@@ -412,7 +506,10 @@ async fn audit(cast: &Cast) -> Result<Audit> {
             }));
         }
     }
-    audit.lines.insert(0, format!("{} permitted, {} denied", audit.permitted, audit.denied));
+    audit.lines.insert(
+        0,
+        format!("{} permitted, {} denied", audit.permitted, audit.denied),
+    );
     Ok(audit)
 }
 
@@ -440,9 +537,13 @@ pub fn client(person: &Person) -> Result<Client> {
 }
 
 fn salus(system: &System, person: &Person) -> Result<Spec> {
-    Ok(Spec::new(&format!("salus-{}", person.name), &binaries::ours("salus")?, &system.dir)
-        .option("--profile", &person.profile)
-        .arg("--json"))
+    Ok(Spec::new(
+        &format!("salus-{}", person.name),
+        &binaries::ours("salus")?,
+        &system.dir,
+    )
+    .option("--profile", &person.profile)
+    .arg("--json"))
 }
 
 async fn run_json(spec: Spec) -> Result<Value> {
@@ -451,7 +552,10 @@ async fn run_json(spec: Spec) -> Result<Value> {
 }
 
 fn text(value: &Value, member: &str) -> Result<String> {
-    Ok(value[member].as_str().with_context(|| format!("no {member} in {value}"))?.to_owned())
+    Ok(value[member]
+        .as_str()
+        .with_context(|| format!("no {member} in {value}"))?
+        .to_owned())
 }
 
 /// Times stages one after the other.
@@ -472,7 +576,11 @@ pub fn by_hand(system: &System, cast: &Cast) -> Vec<String> {
     let patient = &cast.patients[0];
     let home = |path: PathBuf| path.display().to_string();
     let (host, port) = system.mqtt_address().rsplit_once(':').unwrap_or_default();
-    let signcert = cast.provider.certificate_file().map(home).unwrap_or_default();
+    let signcert = cast
+        .provider
+        .certificate_file()
+        .map(home)
+        .unwrap_or_default();
     let observation = json!({
         "resourceType": "Observation",
         "status": "final",
@@ -504,6 +612,9 @@ pub fn by_hand(system: &System, cast: &Cast) -> Vec<String> {
             home(cast.provider.profile.clone()),
             patient.pseudonym,
         ),
-        format!("chaincode {CHAINCODE} on channel {}, broker {host}:{port}", system.network.info().channel),
+        format!(
+            "chaincode {CHAINCODE} on channel {}, broker {host}:{port}",
+            system.network.info().channel
+        ),
     ]
 }

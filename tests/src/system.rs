@@ -28,10 +28,15 @@ pub struct Platform {
 
 impl Platform {
     /// What comes with this repository and needs nothing else.
-    pub const EMBEDDED: Self =
-        Self { network: network::Kind::Devnet, ipfs: ipfs::Kind::Devnode };
+    pub const EMBEDDED: Self = Self {
+        network: network::Kind::Devnet,
+        ipfs: ipfs::Kind::Devnode,
+    };
     /// Hyperledger Fabric and Kubo.
-    pub const REAL: Self = Self { network: network::Kind::Fabric, ipfs: ipfs::Kind::Kubo };
+    pub const REAL: Self = Self {
+        network: network::Kind::Fabric,
+        ipfs: ipfs::Kind::Kubo,
+    };
 
     /// The outside programs that this platform needs and that are not to be found.
     #[must_use]
@@ -91,6 +96,19 @@ pub struct System {
     pub consortium: Consortium,
 }
 
+/// A process of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The oracle.
+    Oracle,
+    /// The chaincode service.
+    Chaincode,
+    /// The IPFS store.
+    Ipfs,
+    /// A process of the network, by number.
+    Network(usize),
+}
+
 /// What a folder remembers of its system between runs, besides each part's own data.
 #[derive(Debug, Serialize, Deserialize)]
 struct Remembered {
@@ -107,13 +125,23 @@ impl System {
     pub async fn start(platform: Platform, dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
-        let (network, ipfs) =
-            tokio::try_join!(Network::start(platform.network, &dir), Ipfs::start(platform.ipfs, &dir))?;
+        let (network, ipfs) = tokio::try_join!(
+            Network::start(platform.network, &dir),
+            Ipfs::start(platform.ipfs, &dir)
+        )?;
         let chaincode = start_contracts(&network, &dir).await?;
         let consortium = Consortium::open(network.info(), &dir)?;
         let config = consortium.write_oracle_config(network.info(), &ipfs.api)?;
         let (oracle, addresses) = start_oracle(&config, &dir).await?;
-        Ok(Self { dir, network, chaincode, ipfs, oracle, addresses, consortium })
+        Ok(Self {
+            dir,
+            network,
+            chaincode,
+            ipfs,
+            oracle,
+            addresses,
+            consortium,
+        })
     }
 
     /// Ends all processes, each after those that use it.
@@ -125,6 +153,32 @@ impl System {
         self.ipfs.process.stop().await?;
         self.chaincode.stop().await?;
         self.network.stop().await
+    }
+
+    /// The parts that can be killed.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let mut parts = vec![Part::Oracle, Part::Chaincode, Part::Ipfs];
+        parts.extend((0..self.network.size()).map(Part::Network));
+        parts
+    }
+
+    /// Kills a part as `kill -9` does, and starts it again.
+    ///
+    /// # Errors
+    /// When it does not come up again.
+    pub async fn kill_and_restart(&mut self, part: Part) -> Result<()> {
+        match part {
+            Part::Oracle => {
+                self.oracle.kill_and_start_ready().await?;
+            }
+            Part::Chaincode => {
+                self.chaincode.kill_and_start_ready().await?;
+            }
+            Part::Ipfs => self.ipfs.kill_and_restart().await?,
+            Part::Network(number) => self.network.kill_and_restart(number).await?,
+        }
+        Ok(())
     }
 
     /// Where devices publish, `host:port`.
@@ -141,7 +195,11 @@ impl System {
 
     /// Names and processes of all parts.
     pub fn processes(&mut self) -> Vec<&mut Process> {
-        let mut all = vec![&mut self.oracle, &mut self.chaincode, &mut self.ipfs.process];
+        let mut all = vec![
+            &mut self.oracle,
+            &mut self.chaincode,
+            &mut self.ipfs.process,
+        ];
         all.extend(self.network.processes());
         all
     }
@@ -170,7 +228,10 @@ async fn deployed(network: &Network, dir: &Path) -> Result<Remembered> {
             collections: Some(&collections.canonicalize()?),
         })
         .await?;
-    let remembered = Remembered { chaincode_address, package_id };
+    let remembered = Remembered {
+        chaincode_address,
+        package_id,
+    };
     std::fs::write(&file, serde_json::to_vec(&remembered)?)?;
     Ok(remembered)
 }

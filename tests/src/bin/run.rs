@@ -58,7 +58,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<()> {
-    let platform = Platform { network: args.network, ipfs: args.ipfs };
+    let platform = Platform {
+        network: args.network,
+        ipfs: args.ipfs,
+    };
     platform.check()?;
     let input = input(args)?;
     let temporary = match &args.dir {
@@ -87,7 +90,9 @@ async fn run(args: &Args) -> Result<()> {
     };
     let result = match outcome {
         Ok((mut outcome, cast)) => {
-            outcome.seconds.insert("start", (start_seconds * 1000.0).round() / 1000.0);
+            outcome
+                .seconds
+                .insert("start", (start_seconds * 1000.0).round() / 1000.0);
             finish(args, &system, &cast, &outcome, &mut screen).await
         }
         Err(error) => Err(error),
@@ -107,7 +112,10 @@ async fn finish(
         writeln!(io::stdout(), "{}", serde_json::to_string(outcome)?)?;
         return Ok(());
     }
-    screen.step("serving until Ctrl-C; by hand:", &story::by_hand(system, cast));
+    screen.step(
+        "serving until Ctrl-C; by hand:",
+        &story::by_hand(system, cast),
+    );
     tokio::signal::ctrl_c().await?;
     Ok(())
 }
@@ -129,9 +137,18 @@ fn describe(system: &System, seconds: f64) -> Vec<String> {
         .map(|organization| format!("{} {}", organization.msp_id, organization.peer.address))
         .collect();
     vec![
-        format!("channel {} with {}, orderer {}", info.channel, peers.join(", "), info.orderer.address),
+        format!(
+            "channel {} with {}, orderer {}",
+            info.channel,
+            peers.join(", "),
+            info.orderer.address
+        ),
         format!("IPFS {}", system.ipfs.api),
-        format!("oracle https://{} and mqtts://{}", system.rest_address(), system.mqtt_address()),
+        format!(
+            "oracle https://{} and mqtts://{}",
+            system.rest_address(),
+            system.mqtt_address()
+        ),
         format!("data and logs in {}, {seconds:.1} s", system.dir.display()),
     ]
 }

@@ -33,15 +33,24 @@ impl Devnet {
             .option("--peer-ports", format!("{org1},{org2}"));
         let (process, ready) = Process::start_ready(spec).await?;
         let info = serde_json::from_value(ready).context("fabric-devnet's ready line")?;
-        Ok(Self { info, process, dir: network, parent: dir.to_owned() })
+        Ok(Self {
+            info,
+            process,
+            dir: network,
+            parent: dir.to_owned(),
+        })
     }
 
     pub(super) async fn deploy(&self, deployment: &Deployment<'_>) -> Result<String> {
-        let mut spec = Spec::new("devnet-deploy", &binaries::ours("fabric-devnet")?, &self.parent)
-            .arg("deploy")
-            .option("--dir", &self.dir)
-            .option("--name", deployment.name)
-            .option("--address", deployment.address);
+        let mut spec = Spec::new(
+            "devnet-deploy",
+            &binaries::ours("fabric-devnet")?,
+            &self.parent,
+        )
+        .arg("deploy")
+        .option("--dir", &self.dir)
+        .option("--name", deployment.name)
+        .option("--address", deployment.address);
         if let Some(collections) = deployment.collections {
             spec = spec.option("--collections", collections);
         }

@@ -76,7 +76,12 @@ impl RealFabric {
         if is_new {
             prepare(&dir, ports)?;
         }
-        let mut fabric = Self { info: info(&dir, ports), processes: Vec::new(), dir, ports };
+        let mut fabric = Self {
+            info: info(&dir, ports),
+            processes: Vec::new(),
+            dir,
+            ports,
+        };
         fabric.start_orderer().await?;
         for number in [1, 2] {
             fabric.start_peer(number).await?;
@@ -96,6 +101,14 @@ impl RealFabric {
         Ok(())
     }
 
+    pub(super) async fn kill_and_restart(&mut self, number: usize) -> Result<()> {
+        let address = match number {
+            0 => self.info.orderer.address.clone(),
+            peer => self.info.organizations[peer - 1].peer.address.clone(),
+        };
+        self.processes[number].kill_and_listen(&address).await
+    }
+
     async fn start_orderer(&mut self) -> Result<()> {
         let home = orderer_home(&self.dir);
         let data = self.dir.join("orderer");
@@ -109,8 +122,14 @@ impl RealFabric {
             .env("ORDERER_GENERAL_TLS_PRIVATEKEY", tls("server.key"))
             .env("ORDERER_GENERAL_TLS_CERTIFICATE", tls("server.crt"))
             .env("ORDERER_GENERAL_TLS_ROOTCAS", tls_list())
-            .env("ORDERER_GENERAL_CLUSTER_CLIENTCERTIFICATE", tls("server.crt"))
-            .env("ORDERER_GENERAL_CLUSTER_CLIENTPRIVATEKEY", tls("server.key"))
+            .env(
+                "ORDERER_GENERAL_CLUSTER_CLIENTCERTIFICATE",
+                tls("server.crt"),
+            )
+            .env(
+                "ORDERER_GENERAL_CLUSTER_CLIENTPRIVATEKEY",
+                tls("server.key"),
+            )
             .env("ORDERER_FILELEDGER_LOCATION", data.join("ledger"))
             .env("ORDERER_CONSENSUS_WALDIR", data.join("wal"))
             .env("ORDERER_CONSENSUS_SNAPDIR", data.join("snapshots"))
@@ -253,7 +272,11 @@ impl RealFabric {
     }
 
     fn lifecycle(&self, organization: &OrganizationInfo, step: &str) -> Result<Spec> {
-        Ok(self.admin(organization)?.arg("lifecycle").arg("chaincode").arg(step))
+        Ok(self
+            .admin(organization)?
+            .arg("lifecycle")
+            .arg("chaincode")
+            .arg(step))
     }
 
     /// The `peer` command as an organisation's administrator.
@@ -268,7 +291,10 @@ impl RealFabric {
             .env("CORE_PEER_LOCALMSPID", &organization.msp_id)
             .env("CORE_PEER_MSPCONFIGPATH", &organization.admin_msp_dir)
             .env("CORE_PEER_TLS_ENABLED", "true")
-            .env("CORE_PEER_TLS_ROOTCERT_FILE", &organization.peer.tls_ca_file))
+            .env(
+                "CORE_PEER_TLS_ROOTCERT_FILE",
+                &organization.peer.tls_ca_file,
+            ))
     }
 
     fn spec(&self, name: &str, program: &str) -> Result<Spec> {
@@ -353,7 +379,8 @@ fn info(dir: &Path, ports: Ports) -> NetworkInfo {
 }
 
 fn orderer_home(dir: &Path) -> PathBuf {
-    dir.join("crypto/ordererOrganizations/example.com/orderers").join(ORDERER_NAME)
+    dir.join("crypto/ordererOrganizations/example.com/orderers")
+        .join(ORDERER_NAME)
 }
 
 fn peer_home(dir: &Path, domain: &str) -> PathBuf {

@@ -123,6 +123,29 @@ impl Network {
         }
     }
 
+    /// How many processes it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Devnet(_) => 1,
+            Self::Fabric(fabric) => fabric.processes.len(),
+        }
+    }
+
+    /// Kills one of its processes as `kill -9` does, and starts it again.
+    ///
+    /// # Errors
+    /// When it does not come up again.
+    pub async fn kill_and_restart(&mut self, number: usize) -> Result<()> {
+        match self {
+            Self::Devnet(devnet) => {
+                devnet.process.kill_and_start_ready().await?;
+            }
+            Self::Fabric(fabric) => fabric.kill_and_restart(number).await?,
+        }
+        Ok(())
+    }
+
     /// Ends all its processes in order.
     ///
     /// # Errors

@@ -1,0 +1,276 @@
+//! Bad input gets a clear answer on its own protocol; nothing crashes, nothing is lost.
+
+use contract_interface::Purpose;
+use std::time::Duration;
+
+use fabric_mspgen::Validity;
+use salus::publish::{self, Message, MqttVersion, Options, PublishError};
+use salus_tests::story::{self, WaitFor};
+
+use crate::support::{Ended, Running, has, heart_rate, run};
+
+#[tokio::test]
+async fn bad_messages_are_refused_with_a_reason_and_the_device_goes_on() {
+    let running = Running::embedded().await;
+    let patient = running.cast.patients[0].clone();
+    let fhir = "application/fhir+json";
+    let wrong_unit = heart_rate(70, 1).replace("\"/min\"", "7");
+    let huge = format!(
+        "{{\"resourceType\":\"Observation\",\"x\":\"{}\"}}",
+        "a".repeat(10 << 20)
+    );
+    let cases: [(&str, &str, String); 5] = [
+        ("not JSON", fhir, "{\"resourceType\":".to_owned()),
+        ("wrong unit type", fhir, wrong_unit),
+        (
+            "no Observation",
+            fhir,
+            "{\"resourceType\":\"Patient\"}".to_owned(),
+        ),
+        ("truncated CBOR", "application/cbor", "\u{1f}".to_owned()),
+        ("10 MB", fhir, huge),
+    ];
+    for (name, content_type, payload) in cases {
+        let options = options(&running, content_type);
+        let message = Message {
+            seq: None,
+            payload: payload.into(),
+        };
+        let error = publish::publish(&options, &[message])
+            .await
+            .expect_err(name);
+        match name {
+            // The client, or the broker's Maximum Packet Size, stops it before it is sent.
+            "10 MB" => assert!(!matches!(error, PublishError::TimedOut { .. }), "{error:?}"),
+            _ => {
+                let PublishError::Refused { index: 0, reason } = &error else {
+                    panic!("{name}: {error:?}")
+                };
+                assert!(
+                    reason.contains(':'),
+                    "{name} has no reason in words: {reason}"
+                );
+            }
+        }
+    }
+    good_reading_arrives(&running, &patient, 2).await;
+    running.system.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn strangers_are_not_let_in() {
+    let running = Running::embedded().await;
+    let organization = running.system.consortium.organization(0).unwrap();
+
+    // A certificate of the organisation, but no registered device.
+    let unknown = running.system.consortium.device("stranger-1").unwrap();
+    let refused = publish_as(&running, "stranger-1", &unknown.home).await;
+    assert!(
+        refused.contains("efused") || refused.contains("uthorized"),
+        "{refused}"
+    );
+
+    // A registered device's name in a certificate that has expired.
+    let expired = running.dir.path().join("expired");
+    let past = Validity {
+        not_before: 1_600_000_000,
+        not_after: 1_600_086_400,
+    };
+    let issued = organization.issue_device("monitor-1", Some(past));
+    // The generator cuts a validity to its CA's, so the CA has to be older than the certificate.
+    if let Ok(issued) = issued {
+        issued.write_client(&expired).unwrap();
+        let refused = publish_as(&running, "monitor-1", &expired).await;
+        assert!(!refused.is_empty(), "an expired certificate was taken");
+    }
+
+    // A registered device's name in a certificate of another organisation.
+    let other = running.dir.path().join("other");
+    let foreign = running.system.consortium.organization(1).unwrap();
+    foreign
+        .issue_device("monitor-1", None)
+        .unwrap()
+        .write_client(&other)
+        .unwrap();
+    let refused = publish_as(&running, "monitor-1", &other).await;
+    assert!(
+        !refused.is_empty(),
+        "another organisation's device was taken"
+    );
+
+    let patient = running.cast.patients[0].clone();
+    good_reading_arrives(&running, &patient, 3).await;
+    running.system.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn bad_requests_get_problem_documents() {
+    if !has("bad_requests_get_problem_documents", "curl") {
+        return;
+    }
+    let running = Running::embedded().await;
+    let unknown = "ab".repeat(16);
+    let large = running.file("large.json", &"x".repeat(2 << 20));
+    let large = format!("@{}", large.display());
+    let data = |kind: &str, body: &str| {
+        vec![
+            "-H".to_owned(),
+            format!("Content-Type: {kind}"),
+            "--data-binary".to_owned(),
+            body.to_owned(),
+        ]
+    };
+    let cases: Vec<(&str, String, Vec<String>, &[u16])> = vec![
+        (
+            "unknown record",
+            format!("/v1/records/{unknown}"),
+            vec![],
+            &[404],
+        ),
+        (
+            "malformed record ID",
+            "/v1/records/..%2f..%2fetc".to_owned(),
+            vec![],
+            &[400, 404],
+        ),
+        (
+            "no read request",
+            format!("/v1/records/{unknown}/content"),
+            vec![],
+            &[400],
+        ),
+        (
+            "malformed JWS",
+            format!("/v1/records/{unknown}/content"),
+            vec!["-H".to_owned(), "Salus-Read-Request: a.b.c".to_owned()],
+            &[400],
+        ),
+        (
+            "malformed grant",
+            "/v1/grants".to_owned(),
+            data("application/jose", "a.b.c"),
+            &[400],
+        ),
+        (
+            "not JSON",
+            "/v1/devices".to_owned(),
+            data("application/json", "{"),
+            &[400, 403],
+        ),
+        (
+            "too large",
+            "/v1/participants".to_owned(),
+            data("application/json", &large),
+            &[413, 403],
+        ),
+        ("unknown route", "/v1/nothing".to_owned(), vec![], &[404]),
+        (
+            "malformed query",
+            "/v1/records?patient=x".to_owned(),
+            vec![],
+            &[400],
+        ),
+    ];
+    for (name, path, args, expected) in cases {
+        let ended = curl(&running, &path, &args).await;
+        let (body, status) = ended
+            .stdout
+            .rsplit_once('\n')
+            .unwrap_or(("", &ended.stdout));
+        let status: u16 = status
+            .trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}: {ended:?}"));
+        assert!(expected.contains(&status), "{name}: {status} {body}");
+        let problem: serde_json::Value =
+            serde_json::from_str(body).unwrap_or_else(|_| panic!("{name}: {body}"));
+        assert_eq!(problem["status"], status, "{name}: {body}");
+        for member in ["title", "detail", "code"] {
+            let text = problem[member].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{name} has no {member}: {body}");
+        }
+    }
+    let patient = running.cast.patients[0].clone();
+    good_reading_arrives(&running, &patient, 4).await;
+    running.system.stop().await.unwrap();
+}
+
+fn options(running: &Running, content_type: &str) -> Options {
+    let device = &running.cast.patients[0].device;
+    let (_, port) = running.system.mqtt_address().rsplit_once(':').unwrap();
+    Options {
+        host: "localhost".to_owned(),
+        port: port.parse().unwrap(),
+        ca_file: running.system.consortium.oracle_ca_file(),
+        certificate_file: device.file("client.crt"),
+        key_file: device.file("client.key"),
+        device_id: device.id.parse().unwrap(),
+        version: MqttVersion::V5,
+        content_type: content_type.to_owned(),
+        wait_for_receipts: false,
+        patience: Duration::from_secs(10),
+    }
+}
+
+/// Publishes one reading with another certificate; returns what was said, empty if it was taken.
+async fn publish_as(running: &Running, device: &str, home: &std::path::Path) -> String {
+    let options = Options {
+        certificate_file: home.join("client.crt"),
+        key_file: home.join("client.key"),
+        device_id: device.parse().unwrap(),
+        ..options(running, "application/fhir+json")
+    };
+    let message = Message {
+        seq: None,
+        payload: heart_rate(60, 50).into(),
+    };
+    match publish::publish(&options, &[message]).await {
+        Ok(_) => String::new(),
+        Err(error) => format!("{:#}", anyhow::Error::from(error)),
+    }
+}
+
+async fn good_reading_arrives(running: &Running, patient: &story::Patient, minute: u32) {
+    let file = running.file("good.ndjson", &heart_rate(66, minute));
+    let answer = story::publish_file(&running.system, &patient.device, &file, WaitFor::Receipts)
+        .await
+        .unwrap();
+    assert_eq!(answer["acknowledged"], 1);
+    let client = story::client(&patient.person).unwrap();
+    let opened = story::read_patient(&client, patient.pseudonym, Purpose::Patrqt)
+        .await
+        .unwrap();
+    story::check_all_there(&patient.device.id, &opened, &[heart_rate(66, minute)]).unwrap();
+}
+
+/// Calls the REST API as the provider; the status stands on the last line.
+async fn curl(running: &Running, path: &str, args: &[String]) -> Ended {
+    let provider = &running.cast.provider;
+    let (_, port) = running.system.rest_address().rsplit_once(':').unwrap();
+    let mut all: Vec<String> = [
+        "-s",
+        "--path-as-is",
+        "--cacert",
+        &running
+            .system
+            .consortium
+            .oracle_ca_file()
+            .display()
+            .to_string(),
+        "--cert",
+        &provider.certificate_file().unwrap().display().to_string(),
+        "--key",
+        &provider
+            .home
+            .join("msp/keystore/priv_sk")
+            .display()
+            .to_string(),
+        "-w",
+        "\n%{http_code}",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    all.extend_from_slice(args);
+    all.push(format!("https://localhost:{port}{path}"));
+    run("curl", &all).await
+}
