@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn composite_keys_sort_as_their_parts() {
-        let mut parts = vec![
+        let mut parts = [
             ["a", ""],
             ["a", "b"],
             ["a", "ba"],

@@ -1,6 +1,6 @@
 use std::{cell::Cell, rc::Rc};
 
-use fabric_protos::protos::ChaincodeAdditionalParams;
+use fabric_protos::protos::{ChaincodeAdditionalParams, ChaincodeEvent};
 
 use super::*;
 
