@@ -1,5 +1,8 @@
 //! A network from start to end: ports, certificates, first block, servers, shutdown.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,7 +1,8 @@
 // How a network refuses: node refusals.mjs NETWORK.json CHAINCODE
 // Makes every kind of bad request with the official client and prints one JSON line for each:
 // what was asked, the gRPC code, the text, the details. Transaction IDs, addresses, hashes and
-// times are replaced, so the output of an embedded network and of a real one can be compared.
+// times are replaced, so the output of an embedded network and of a real one can be compared:
+// refusals.fabric-3.1.5.jsonl is that of a real one.
 import { createHash, createPrivateKey, randomBytes } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
