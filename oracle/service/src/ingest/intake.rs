@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 use super::decode::{self, DecodeError, Hints};
 use super::directory::{DeviceDirectory, LookupError};
 use super::topic::TopicError;
-use crate::journal::{Accepted, Entry, Journal, JournalError, Reading, Refused, fingerprint};
+use crate::journal::{
+    Accepted, Entry, Journal, JournalError, Reading, Refused, Submitted, fingerprint,
+};
 use crate::pipeline::Arrival;
 
 /// How long a PUBACK is delayed for room in the journal before it is refused.
@@ -188,30 +190,19 @@ impl Intake {
         })
     }
 
-    /// Keeps a prepared reading. When this returns, it is durable and MAY be acknowledged.
+    /// Submits a prepared reading to the journal. Readings submitted one after the other are kept in that order,
+    /// unless the journal is full.
     ///
     /// # Errors
     ///
-    /// [`IntakeError`]; nothing was kept then.
-    pub async fn keep(&self, reading: Reading) -> Result<Taken, IntakeError> {
-        let again = Arrival::Again {
-            device: reading.device.clone(),
-            sequence: reading.sequence,
-            fingerprint: fingerprint(&reading.payload),
-        };
-        match self.journal.receive_patiently(reading, PATIENCE).await? {
-            Accepted::New(pending) => {
-                // A closed pipeline finds the reading in the journal at the next start.
-                drop(self.readings_tx.send(Arrival::New(pending)).await);
-                Ok(Taken::Kept)
-            }
-            Accepted::Duplicate => {
-                drop(self.readings_tx.send(again).await);
-                Ok(Taken::Duplicate)
-            }
-            Accepted::SequenceReused => Err(IntakeError::SequenceReused),
-            Accepted::SequenceTooOld => Err(IntakeError::SequenceTooOld),
-        }
+    /// [`IntakeError::NotDurable`].
+    pub async fn submit(&self, reading: Reading) -> Result<Keeping, IntakeError> {
+        let submitted = self.journal.submit(reading.clone()).await?;
+        Ok(Keeping {
+            intake: self.clone(),
+            reading,
+            submitted,
+        })
     }
 
     /// Writes down that a message was refused, where the protocol cannot say so: who, when, why, never what.
@@ -228,6 +219,58 @@ impl Intake {
         };
         if let Err(error) = self.journal.append(Entry::Refused(refused)).await {
             tracing::error!(%device, reason, %error, "dead letter could not be written");
+        }
+    }
+}
+
+/// A reading on its way to the disk.
+#[derive(Debug)]
+pub struct Keeping {
+    intake: Intake,
+    reading: Reading,
+    submitted: Submitted,
+}
+
+impl Keeping {
+    /// Waits until the reading is durable and MAY be acknowledged; while the journal is full, for some time.
+    ///
+    /// # Errors
+    ///
+    /// [`IntakeError`]; nothing was kept then.
+    pub async fn outcome(self) -> Result<Taken, IntakeError> {
+        let Self {
+            intake,
+            reading,
+            submitted,
+        } = self;
+        let again = Arrival::Again {
+            device: reading.device.clone(),
+            sequence: reading.sequence,
+            fingerprint: fingerprint(&reading.payload),
+        };
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut outcome = submitted.outcome().await;
+        while let Err(JournalError::Full) = outcome {
+            let room = intake.journal.room();
+            outcome = intake.journal.receive(reading.clone()).await;
+            if matches!(outcome, Err(JournalError::Full))
+                && tokio::time::timeout_at(deadline, room).await.is_err()
+            {
+                break;
+            }
+        }
+        // A closed pipeline finds a new reading in the journal at the next start.
+        match outcome? {
+            Accepted::New(pending) => {
+                drop(intake.readings_tx.send(Arrival::New(pending)).await);
+                Ok(Taken::Kept)
+            }
+            Accepted::Duplicate => {
+                drop(intake.readings_tx.send(again).await);
+                Ok(Taken::Duplicate)
+            }
+            Accepted::SequenceReused => Err(IntakeError::SequenceReused),
+            Accepted::SequenceTooOld => Err(IntakeError::SequenceTooOld),
         }
     }
 }

@@ -30,7 +30,6 @@ use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -57,6 +56,21 @@ pub struct Journal {
     commands: mpsc::Sender<Command>,
     thread: Arc<Thread>,
     max_bytes: u64,
+}
+
+/// A reading in the writer's queue.
+#[derive(Debug)]
+pub struct Submitted(oneshot::Receiver<Result<Accepted, JournalError>>);
+
+impl Submitted {
+    /// Waits until the reading is durable, or refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::receive`].
+    pub async fn outcome(self) -> Result<Accepted, JournalError> {
+        self.0.await.map_err(|_| JournalError::Failed)?
+    }
 }
 
 /// Ends with the journal: joins the writer and gives the lock back.
@@ -145,36 +159,26 @@ impl Journal {
     /// [`JournalError::Full`] when the size limit is reached, [`JournalError::DiskRefused`] when the disk is full,
     /// [`JournalError::Failed`] when the journal has to be reopened. Nothing was kept then.
     pub async fn receive(&self, reading: Reading) -> Result<Accepted, JournalError> {
+        self.submit(reading).await?.outcome().await
+    }
+
+    /// Puts a reading in the writer's queue. Readings submitted one after the other are kept in that order.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Failed`].
+    pub async fn submit(&self, reading: Reading) -> Result<Submitted, JournalError> {
         let (answer, answered) = oneshot::channel();
         self.commands
             .send(Command::Receive(Box::new(reading), answer))
             .await
             .map_err(|_| JournalError::Failed)?;
-        answered.await.map_err(|_| JournalError::Failed)?
+        Ok(Submitted(answered))
     }
 
-    /// Keeps a reading, waiting up to `patience` for room.
-    ///
-    /// # Errors
-    ///
-    /// As [`Journal::receive`].
-    pub async fn receive_patiently(
-        &self,
-        reading: Reading,
-        patience: Duration,
-    ) -> Result<Accepted, JournalError> {
-        let deadline = tokio::time::Instant::now() + patience;
-        loop {
-            let space = self.shared.space.notified();
-            match self.receive(reading.clone()).await {
-                Err(JournalError::Full) => {
-                    if tokio::time::timeout_at(deadline, space).await.is_err() {
-                        return Err(JournalError::Full);
-                    }
-                }
-                other => return other,
-            }
-        }
+    /// Returns when readings were finished and room was made. MUST be called before the attempt that found none.
+    pub fn room(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.shared.space.notified()
     }
 
     /// Appends a step of a record, or a dead letter. When this returns, it is durable.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use std::time::Duration;
+
 use super::*;
 
 fn config(dir: &Path) -> Config {
@@ -295,10 +297,14 @@ async fn a_full_journal_refuses_readings_and_recovers() {
     assert!(kept.len() > 10);
     let waiting = journal.clone();
     let late = tokio::spawn(async move {
-        let reading = reading("d", Some(99), &[1; 60 << 10]);
-        waiting
-            .receive_patiently(reading, Duration::from_secs(30))
-            .await
+        loop {
+            let room = waiting.room();
+            let reading = reading("d", Some(99), &[1; 60 << 10]);
+            match waiting.receive(reading).await {
+                Err(JournalError::Full) => room.await,
+                other => return other,
+            }
+        }
     });
     finish(&journal, 1, &kept).await;
     assert!(matches!(late.await.unwrap(), Ok(Accepted::New(_))));

@@ -143,6 +143,29 @@ fn group(reading: &Pending, now: Instant) -> Group {
 }
 
 #[cfg(test)]
+impl Group {
+    /// A group of entries 0 to `count`.
+    pub(super) fn of(
+        device: &str,
+        patient: &str,
+        code: &str,
+        count: u64,
+        period: (i64, i64),
+    ) -> Self {
+        Self {
+            device: device.to_owned(),
+            patient: patient.to_owned(),
+            code: code.to_owned(),
+            entries: (0..count).map(EntryId).collect(),
+            alone: None,
+            period,
+            bytes: 0,
+            since: Instant::now(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

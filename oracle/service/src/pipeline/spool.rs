@@ -78,15 +78,13 @@ impl Spool {
     /// Writes an object and syncs it; [`Spool::sync`] makes its name durable.
     pub(super) fn write(&self, record: RecordKey, object: &[u8]) -> Result<(), SpoolError> {
         let path = self.path(record);
-        let written = OpenOptions::new()
+        let mut file = OpenOptions::new()
             .create_new(true)
             .write(true)
             .mode(0o600)
             .open(&path)
-            .and_then(|mut file| {
-                file.write_all(object)?;
-                file.sync_data()
-            });
+            .map_err(SpoolError::at("create", &path))?;
+        let written = file.write_all(object).and_then(|()| file.sync_data());
         if let Err(source) = written {
             // Nothing names it yet; what cannot be removed now is removed at the next start.
             drop(fs::remove_file(&path));

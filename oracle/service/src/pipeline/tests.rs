@@ -1,1 +1,549 @@
+//! The pipeline over a real journal, with a store and a registry in memory that can fail or hang at a chosen call.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use contract_interface::{
+    Device, DeviceId, ErrorCode, Pseudonym, RecordEntry, RecordPrivate, RecordWraps,
+    RegisterRecordsResult, segment,
+};
+use sealed_object::{AssociatedData, PrivateKey};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::ingest::directory::Registry;
+use crate::ingest::mqtt::RouterWatch;
+use crate::journal::{self, Accepted, Reading};
+use crate::ledger::Receipt;
+
+const PATIENT: &str = "00112233445566778899aabbccddeeff";
+
+/// At which call, counted from 1, something happens instead of, or after, the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// The call never returns, its work undone.
+    HangBefore(usize),
+    /// The call never returns, its work done.
+    HangAfter(usize),
+    /// The call fails in a way that may pass.
+    Fail(usize),
+}
+
+/// What is outside and survives the oracle: objects, records, patients' keys.
+struct World {
+    objects: Mutex<BTreeMap<String, u64>>,
+    records: Mutex<BTreeMap<String, (RecordEntry, RecordPrivate, RecordWraps)>>,
+    calls: Mutex<[usize; 2]>,
+    faults: Mutex<[Fault; 2]>,
+    hung: Notify,
+    /// A record type that the contract refuses.
+    refused: Mutex<Option<String>>,
+    patient: PrivateKey,
+    oracle: PrivateKey,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("World(..)")
+    }
+}
+
+const PIN: usize = 0;
+const REGISTER: usize = 1;
+
+impl World {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            objects: Mutex::default(),
+            records: Mutex::default(),
+            calls: Mutex::default(),
+            faults: Mutex::new([Fault::None; 2]),
+            hung: Notify::new(),
+            refused: Mutex::default(),
+            patient: PrivateKey::generate(3072).unwrap(),
+            oracle: PrivateKey::generate(3072).unwrap(),
+        })
+    }
+
+    fn fault(&self, step: usize) -> (Fault, usize) {
+        let mut calls = self.calls.lock().unwrap();
+        calls[step] += 1;
+        (self.faults.lock().unwrap()[step], calls[step])
+    }
+
+    async fn before(&self, fault: (Fault, usize)) {
+        if fault.0 == Fault::HangBefore(fault.1) {
+            self.hung.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn after(&self, fault: (Fault, usize)) {
+        if fault.0 == Fault::HangAfter(fault.1) {
+            self.hung.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn records(&self) -> Vec<(RecordEntry, RecordPrivate, RecordWraps)> {
+        self.records.lock().unwrap().values().cloned().collect()
+    }
+
+    /// Sequence numbers of all readings in registered records.
+    fn readings(&self) -> u32 {
+        let records = self.records.lock().unwrap();
+        records
+            .values()
+            .map(|(_, private, _)| private.readings)
+            .sum()
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for World {
+    async fn pin(&self, objects: &[Object]) -> Result<(), StoreError> {
+        let fault = self.fault(PIN);
+        self.before(fault).await;
+        if fault.0 == Fault::Fail(fault.1) {
+            return Err(StoreError::TimedOut {
+                command: "dag/import".to_owned(),
+            });
+        }
+        for object in objects {
+            let mut known = self.objects.lock().unwrap();
+            known.insert(object.cid().to_string(), object.size());
+        }
+        self.after(fault).await;
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Registrar for World {
+    async fn register(&self, batch: &RegistrationBatch) -> Result<Registered, LedgerError> {
+        let fault = self.fault(REGISTER);
+        self.before(fault).await;
+        let refuse = |code| {
+            Err(LedgerError::Contract {
+                code: Some(code),
+                status: 409,
+                message: "refused".to_owned(),
+            })
+        };
+        if fault.0 == Fault::Fail(fault.1) {
+            return refuse(ErrorCode::NotInitialized);
+        }
+        let refused = self.refused.lock().unwrap().clone();
+        let mut unchanged = 0;
+        for ((entry, private), wraps) in batch.entries.iter().zip(&batch.private).zip(&batch.wraps)
+        {
+            if Some(private.record_type.as_str()) == refused.as_deref() {
+                return refuse(ErrorCode::DeviceNotBound);
+            }
+            assert!(
+                self.objects.lock().unwrap().contains_key(&private.cid),
+                "a record is registered before its object is pinned"
+            );
+            private.validate().unwrap();
+            wraps.validate().unwrap();
+            let row = (entry.clone(), private.clone(), wraps.clone());
+            let mut records = self.records.lock().unwrap();
+            match records.insert(entry.record_id.to_string(), row.clone()) {
+                Some(old) => {
+                    assert_eq!(old, row, "another content under a registered ID");
+                    unchanged += 1;
+                }
+                None => {}
+            }
+        }
+        self.after(fault).await;
+        Ok(Receipt {
+            transaction_id: format!("tx-{}", fault.1),
+            block_number: 7,
+            result: RegisterRecordsResult {
+                registered: u32::try_from(batch.entries.len()).unwrap() - unchanged,
+                unchanged,
+            },
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl Registry for World {
+    async fn device(&self, _: &DeviceId) -> Result<Option<Device>, LedgerError> {
+        Ok(None)
+    }
+
+    async fn patient_key(&self, _: &Pseudonym) -> Result<Option<String>, LedgerError> {
+        Ok(Some(self.patient.public_key().to_jwk()))
+    }
+}
+
+/// One life of the oracle between two crashes.
+struct Life {
+    journal: Journal,
+    readings_tx: mpsc::Sender<Arrival>,
+    delivery: Delivery,
+    status: watch::Receiver<Status>,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<Result<(), PipelineError>>,
+    _router: RouterWatch,
+}
+
+impl Life {
+    fn begin(dir: &Path, world: &Arc<World>) -> Self {
+        let config = journal::Config {
+            dir: dir.join("journal"),
+            key_file: dir.join("journal.key"),
+            max_bytes: 64 << 20,
+            file_bytes: 1 << 20,
+            fsync_window: Duration::ZERO,
+            remember_per_device: 64,
+        };
+        let journal = loop {
+            match Journal::open(&config) {
+                // A thread of the life before is still writing; a process would have taken it along.
+                Err(JournalError::InUse { .. }) => std::thread::yield_now(),
+                other => break other.unwrap(),
+            }
+        };
+        let (delivery, router) = Delivery::start().unwrap();
+        let (pipeline, readings_tx) = Pipeline::new(Parts {
+            config: PipelineConfig {
+                segment_readings: 4,
+                segment_bytes: 4096,
+                segment_age: Duration::from_millis(20),
+                register_batch: 8,
+            },
+            journal: journal.clone(),
+            devices: Arc::new(DeviceDirectory::new(Arc::clone(world) as Arc<dyn Registry>)),
+            registrar: Arc::clone(world) as Arc<dyn Registrar>,
+            store: Arc::clone(world) as Arc<dyn ObjectStore>,
+            delivery: delivery.clone(),
+            oracle_key: world.oracle.public_key().clone(),
+        })
+        .unwrap();
+        let stop = CancellationToken::new();
+        let status = pipeline.status();
+        let running = tokio::spawn(pipeline.run(stop.clone()));
+        Self {
+            journal,
+            readings_tx,
+            delivery,
+            status,
+            stop,
+            running,
+            _router: router,
+        }
+    }
+
+    async fn receive(&self, reading: Reading) {
+        let Accepted::New(pending) = self.journal.receive(reading).await.unwrap() else {
+            panic!("not new");
+        };
+        self.readings_tx.send(Arrival::New(pending)).await.unwrap();
+    }
+
+    /// Waits until nothing is unfinished.
+    async fn finish(&self) {
+        while self.journal.counts() != journal::Counts::default() {
+            assert!(!self.running.is_finished(), "the pipeline has ended");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Ends as a crash does: between any two steps, without another word to the journal.
+    async fn crash(self) {
+        self.stop.cancel();
+        drop(self.readings_tx);
+        drop(self.running.await.unwrap());
+        self.journal.close().await;
+    }
+}
+
+fn reading(sequence: u64, code: &str, payload: &[u8]) -> Reading {
+    Reading {
+        device: "hr-1".to_owned(),
+        sequence: Some(sequence),
+        received_ms: 1_000 + sequence,
+        content_type: "application/json".to_owned(),
+        code: code.to_owned(),
+        period_start: 100,
+        period_end: 200,
+        patient: PATIENT.to_owned(),
+        alone: false,
+        payload: payload.to_vec().into(),
+    }
+}
+
+async fn some_readings(life: &Life, from: u64, count: u64) {
+    for sequence in from..from + count {
+        let code = ["8867-4", "8480-6", "29463-7"][usize::try_from(sequence % 3).unwrap()];
+        let payload = format!("reading {sequence}");
+        life.receive(reading(sequence, code, payload.as_bytes()))
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readings_end_registered_and_can_be_opened_by_patient_and_oracle() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let life = Life::begin(dir.path(), &world);
+    some_readings(&life, 0, 20).await;
+    let image = vec![0xab; 10_000];
+    let mut alone = reading(100, "image", &image);
+    alone.content_type = "image/png".to_owned();
+    alone.alone = true;
+    life.receive(alone).await;
+    life.finish().await;
+    let spool: Vec<_> = std::fs::read_dir(dir.path().join("journal/spool"))
+        .unwrap()
+        .collect();
+    assert!(spool.is_empty());
+    life.crash().await;
+
+    assert_eq!(world.readings(), 21);
+    for (entry, private, wraps) in world.records() {
+        assert_eq!(entry.commitment, private.commitment());
+        let thumbprints: Vec<_> = wraps.wraps.iter().map(|wrap| wrap.kid.as_str()).collect();
+        assert_eq!(
+            thumbprints,
+            [
+                world.patient.public_key().thumbprint(),
+                world.oracle.public_key().thumbprint()
+            ]
+        );
+        assert_eq!(private.size, world.objects.lock().unwrap()[&private.cid]);
+        assert_eq!(private.patient.to_string(), PATIENT);
+        assert_eq!(private.period.start.unix_seconds(), 100);
+    }
+    let image_record = world
+        .records()
+        .into_iter()
+        .find(|(_, p, _)| p.record_type.as_str() == "image");
+    let (_, private, _) = image_record.unwrap();
+    assert_eq!(
+        (private.content_type.as_str(), private.plaintext_size),
+        ("image/png", 10_000)
+    );
+}
+
+#[tokio::test]
+async fn a_sealed_group_opens_to_its_readings_and_proves_each() {
+    let world = World::new();
+    let readings: Vec<Reading> = (0..5)
+        .map(|n| reading(n, "8867-4", &[u8::try_from(n).unwrap()]))
+        .collect();
+    let group = gather::Group::of("hr-1", PATIENT, "8867-4", 5, (100, 200));
+    let keys = [world.patient.public_key(), world.oracle.public_key()];
+    let sealed = seal::seal_group(&group, readings.clone(), &keys).unwrap();
+    let entry: RecordEntry = serde_json::from_str(&sealed.record.public).unwrap();
+    let private: RecordPrivate = serde_json::from_str(&sealed.record.private).unwrap();
+    let wraps: RecordWraps = serde_json::from_str(&sealed.record.wraps).unwrap();
+    assert_eq!(Object::new(&sealed.object).cid().to_string(), private.cid);
+    assert_eq!(
+        entry.object_sha256,
+        contract_interface::Digest::of(&sealed.object)
+    );
+    let bound = AssociatedData {
+        record_id: *entry.record_id.as_bytes(),
+        commitment: *entry.commitment.as_bytes(),
+    };
+    for key in [&world.patient, &world.oracle] {
+        let wrap = wraps.for_kid(key.public_key().thumbprint()).unwrap();
+        let data_key = key.unwrap(&wrap.jwe).unwrap();
+        let opened = sealed_object::open(&data_key, &bound, &sealed.object).unwrap();
+        assert_eq!(private.plaintext_size, opened.len() as u64);
+        let items: Vec<_> = segment::decode(&opened).collect::<Result<_, _>>().unwrap();
+        for (item, reading) in items.iter().zip(&readings) {
+            assert_eq!(item.item.payload, *reading.payload);
+            assert_eq!(item.item.seq, reading.sequence);
+        }
+        assert_eq!(items.len(), readings.len());
+        assert_eq!(private.merkle_root.as_bytes()[..], rfc6962_root(&items)[..]);
+    }
+    let other = seal::seal_group(&group, readings, &keys).unwrap();
+    assert_ne!(
+        other.record.cid, sealed.record.cid,
+        "a key and an ID of its own"
+    );
+}
+
+/// RFC 6962, 2.1, written down once more.
+fn rfc6962_root(items: &[segment::EncodedItem<'_>]) -> Vec<u8> {
+    let hash = |parts: &[&[u8]]| {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &parts.concat());
+        digest.as_ref().to_vec()
+    };
+    match items {
+        [one] => hash(&[&[0], one.bytes]),
+        more => {
+            let split = (more.len() - 1).next_power_of_two().max(2);
+            let split = if split >= more.len() {
+                split / 2
+            } else {
+                split
+            };
+            let (left, right) = more.split_at(split);
+            hash(&[&[1], &rfc6962_root(left), &rfc6962_root(right)])
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_call_loses_and_doubles_nothing() {
+    for step in [PIN, REGISTER] {
+        for fault in [
+            Fault::HangBefore(1),
+            Fault::HangAfter(1),
+            Fault::HangBefore(2),
+            Fault::HangAfter(2),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let world = World::new();
+            world.faults.lock().unwrap()[step] = fault;
+            let life = Life::begin(dir.path(), &world);
+            some_readings(&life, 0, 10).await;
+            if !matches!(fault, Fault::HangBefore(1) | Fault::HangAfter(1)) {
+                while world.readings() == 0 {
+                    tokio::task::yield_now().await;
+                }
+                some_readings(&life, 10, 10).await;
+            }
+            world.hung.notified().await;
+            life.crash().await;
+            world.faults.lock().unwrap()[step] = Fault::None;
+            let life = Life::begin(dir.path(), &world);
+            some_readings(&life, 50, 3).await;
+            life.finish().await;
+            life.crash().await;
+            let expected = match fault {
+                Fault::HangBefore(1) | Fault::HangAfter(1) => 13,
+                _ => 23,
+            };
+            assert_eq!(world.readings(), expected, "{step} {fault:?}");
+        }
+    }
+}
+
+/// Ends at random moments, many times: every acknowledged reading is registered exactly once.
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_at_random_moments_lose_and_double_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let mut state = 0x5eed_u64;
+    let mut next = 0;
+    for _ in 0..25 {
+        let life = Life::begin(dir.path(), &world);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let count = state >> 60;
+        some_readings(&life, next, count).await;
+        next += count;
+        for _ in 0..(state >> 50) & 0x3ff {
+            tokio::task::yield_now().await;
+        }
+        life.crash().await;
+    }
+    let life = Life::begin(dir.path(), &world);
+    life.finish().await;
+    life.crash().await;
+    assert_eq!(u64::from(world.readings()), next);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_for_a_while_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    *world.faults.lock().unwrap() = [Fault::Fail(1), Fault::Fail(1)];
+    let life = Life::begin(dir.path(), &world);
+    some_readings(&life, 0, 3).await;
+    life.finish().await;
+    assert_eq!(world.readings(), 3);
+    assert!(world.calls.lock().unwrap().iter().all(|calls| *calls >= 2));
+    life.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_the_contract_refuses_hinders_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    *world.refused.lock().unwrap() = Some("8480-6".to_owned());
+    let mut life = Life::begin(dir.path(), &world);
+    some_readings(&life, 0, 12).await;
+    life.status
+        .wait_for(|status| status.parked == 1 && status.waiting == 1)
+        .await
+        .unwrap();
+    assert_eq!(world.readings(), 8);
+    life.crash().await;
+    // The binding is mended and the oracle started again.
+    *world.refused.lock().unwrap() = None;
+    let life = Life::begin(dir.path(), &world);
+    life.finish().await;
+    life.crash().await;
+    assert_eq!(world.readings(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spooled_object_that_was_damaged_is_sealed_again() {
+    for damage in ["flip", "remove"] {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::new();
+        world.faults.lock().unwrap()[PIN] = Fault::HangBefore(1);
+        let life = Life::begin(dir.path(), &world);
+        some_readings(&life, 0, 3).await;
+        world.hung.notified().await;
+        life.crash().await;
+        world.faults.lock().unwrap()[PIN] = Fault::None;
+        let spool = dir.path().join("journal/spool");
+        let object = std::fs::read_dir(spool)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
+        if damage == "flip" {
+            let mut bytes = std::fs::read(&object).unwrap();
+            bytes[20] ^= 1;
+            std::fs::write(&object, bytes).unwrap();
+        } else {
+            std::fs::remove_file(&object).unwrap();
+        }
+        let life = Life::begin(dir.path(), &world);
+        life.finish().await;
+        life.crash().await;
+        assert_eq!(world.readings(), 3, "{damage}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_reach_the_device_and_come_again_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let life = Life::begin(dir.path(), &world);
+    let mut device = crate::ingest::mqtt::Listener::open(&life.delivery, "hr-1").await;
+    let sent = reading(5, "8867-4", b"x");
+    let fingerprint = journal::fingerprint(&sent.payload);
+    life.receive(sent).await;
+    let receipt = device.next().await;
+    let value: serde_json::Value = serde_json::from_slice(&receipt).unwrap();
+    assert_eq!(value["readings"], serde_json::json!([{ "seq": 5 }]));
+    assert_eq!(value["block_number"], 7);
+    assert_eq!(value["transaction_id"], "tx-1");
+    life.finish().await;
+    let again = Arrival::Again {
+        device: "hr-1".to_owned(),
+        sequence: Some(5),
+        fingerprint,
+    };
+    life.readings_tx.send(again).await.unwrap();
+    assert_eq!(device.next().await, receipt);
+    life.crash().await;
+}

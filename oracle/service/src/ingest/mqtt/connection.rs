@@ -48,8 +48,6 @@ enum End {
     Gone,
     /// The device is told why, if it speaks MQTT 5.
     Tell(DisconnectReasonCode, &'static str),
-    /// A packet was just written that says why.
-    Told,
 }
 
 impl From<WireError> for End {
@@ -122,26 +120,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Err(end) => end,
         };
         tracing::debug!(%device, ?end, "device disconnected");
-        let told = match end {
-            End::Gone => false,
-            End::Told => true,
-            End::Tell(code, name) => {
-                metrics::counter!("salus_mqtt_disconnects_total", "reason" => name).increment(1);
-                tracing::info!(%device, reason = name, "device sent away");
-                if self.peer.version == Version::V5 {
-                    self.put(reply::goodbye(code, name));
-                }
-                true
-            }
-        };
         // What is being made durable is finished and acknowledged before the connection ends.
         while let Some(asked) = self.asking.next().await {
-            if asked.result.is_ok() && !told {
-                self.extend(reply::kept(asked.qos, asked.pkid));
+            match asked.result {
+                Ok(_) => self.extend(reply::kept(asked.qos, asked.pkid)),
+                Err(error) if self.peer.version == Version::V5 && asked.qos > 0 => {
+                    self.put(reply::refused(asked.qos, asked.pkid, &error));
+                }
+                Err(_) => {}
             }
         }
-        if self.flush().await.is_ok() && told {
-            linger(&mut self.stream).await;
+        if let End::Tell(code, name) = end {
+            metrics::counter!("salus_mqtt_disconnects_total", "reason" => name).increment(1);
+            tracing::info!(%device, reason = name, "device sent away");
+            if self.peer.version == Version::V5 {
+                self.put(reply::goodbye(code, name));
+            }
+            if self.flush().await.is_ok() {
+                linger(&mut self.stream).await;
+            }
+        } else {
+            drop(self.flush().await);
         }
         if let Some(link) = self.link.take() {
             link.close().await;
@@ -319,11 +318,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
             Err(error) => Err(error.into()),
         };
-        let intake = self.front.intake.clone();
+        // Submitted here, one after the other, so that the journal has the order of the messages.
+        let submitted = match prepared {
+            Ok(reading) => self.front.intake.submit(reading).await,
+            Err(error) => Err(error),
+        };
         self.asking_bytes += payload.len();
         self.asking.push_back(Box::pin(async move {
-            let result = match prepared {
-                Ok(reading) => intake.keep(reading).await,
+            let result = match submitted {
+                Ok(keeping) => keeping.outcome().await,
                 Err(error) => Err(error),
             };
             Asked {
@@ -386,15 +389,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             intake.dead_letter(&self.peer.device, name, &payload).await;
         }
         match (self.peer.version, qos) {
-            (Version::V4, _) => Err(End::Told),
-            (Version::V5, 0) => {
-                self.put(reply::refused(0, 0, &error));
-                Err(End::Told)
-            }
-            (Version::V5, _) => {
+            (Version::V5, 1 | 2) => {
                 self.put(reply::refused(qos, pkid, &error));
                 Ok(())
             }
+            _ => Err(End::Tell(refusal::disconnect(&error), name)),
         }
     }
 

@@ -214,6 +214,24 @@ fn outgoing(publish: Publish, properties: Option<PublishProperties>) -> Outgoing
     }
 }
 
+/// What a device hears, for tests of others.
+#[cfg(test)]
+pub(crate) struct Listener(DeviceLink);
+
+#[cfg(test)]
+impl Listener {
+    pub(crate) async fn open(delivery: &Delivery, device: &str) -> Self {
+        let (mut link, _) = delivery.link(format!("{device}:0"), true).await.unwrap();
+        let topic = crate::ingest::topic::receipts(device);
+        link.subscribe(topic, QoS::AtMostOnce).await.unwrap();
+        Self(link)
+    }
+
+    pub(crate) async fn next(&mut self) -> Bytes {
+        self.0.next().await.unwrap().publish.payload
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,8 @@ mod refusal;
 mod reply;
 mod sessions;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 mod tls;
 mod wire;
@@ -30,6 +32,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(test)]
+pub(crate) use delivery::Listener;
 pub use delivery::{Delivery, DeliveryError, RouterWatch};
 pub use tls::{DeviceMsp, TlsError};
 

@@ -132,12 +132,11 @@ pub(super) fn wire_name(error: WireError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
-    use rumqttd::protocol::{
-        ConnAck, Disconnect, Packet, PubAck, PubAckProperties, PubRec, PubRecProperties,
-    };
+    use rumqttd::protocol::{ConnAck, Packet, PubAck, PubAckProperties, PubRec, PubRecProperties};
 
     use super::*;
     use crate::ingest::decode::DecodeError;
+    use crate::ingest::mqtt::reply;
 
     #[test]
     fn refused_messages_have_the_standards_codes() {
@@ -185,10 +184,9 @@ mod tests {
             assert_eq!((bytes[0], bytes[4]), (0x50, code), "{error}");
 
             let mut bytes = BytesMut::new();
-            let reason_code = disconnect(&error);
-            let packet = Packet::Disconnect(Disconnect { reason_code }, None);
+            let packet = reply::goodbye(disconnect(&error), "x");
             Version::V5.encode(packet, &mut bytes).unwrap();
-            assert_eq!(bytes[..], [0xe0, 2, code, 0], "{error}");
+            assert_eq!(bytes[..], [0xe0, 6, code, 4, 31, 0, 1, b'x'], "{error}");
         }
     }
 
@@ -200,8 +198,7 @@ mod tests {
             (WireError::Unexpected, 0x82),
         ] {
             let mut bytes = BytesMut::new();
-            let reason_code = wire(error);
-            let packet = Packet::Disconnect(Disconnect { reason_code }, None);
+            let packet = reply::goodbye(wire(error), "x");
             Version::V5.encode(packet, &mut bytes).unwrap();
             assert_eq!(bytes[2], code);
         }

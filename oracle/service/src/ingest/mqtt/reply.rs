@@ -76,7 +76,7 @@ pub(super) fn kept(qos: u8, pkid: u16) -> Option<Packet> {
     }
 }
 
-/// The refusal of a message, MQTT 5.
+/// The refusal of a message of QoS 1 or 2, MQTT 5.
 pub(super) fn refused(qos: u8, pkid: u16, error: &IntakeError) -> Packet {
     let reason_string = Some(format!("{}: {error}", error.name()));
     let user_properties = Vec::new();
@@ -91,7 +91,7 @@ pub(super) fn refused(qos: u8, pkid: u16, error: &IntakeError) -> Packet {
                 user_properties,
             }),
         ),
-        2 => Packet::PubRec(
+        _ => Packet::PubRec(
             PubRec {
                 pkid,
                 reason: refusal::pubrec(error),
@@ -101,7 +101,6 @@ pub(super) fn refused(qos: u8, pkid: u16, error: &IntakeError) -> Packet {
                 user_properties,
             }),
         ),
-        _ => goodbye(refusal::disconnect(error), error.name()),
     }
 }
 
@@ -115,7 +114,7 @@ pub(super) fn completed(pkid: u16, known: bool) -> Packet {
     Packet::PubComp(PubComp { pkid, reason }, None)
 }
 
-/// DISCONNECT with a reason.
+/// DISCONNECT with a reason. rumqttd's encoder gets the length wrong when there are no properties, so there always are.
 pub(super) fn goodbye(reason_code: DisconnectReasonCode, name: &str) -> Packet {
     let properties = DisconnectProperties {
         session_expiry_interval: None,

@@ -1,0 +1,314 @@
+//! What the front's tests stand on: a table instead of the ledger, a front on loopback, and a client that sends bytes.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract_interface::{
+    Device, DeviceBinding, DeviceId, Digest, Pseudonym, Salt, Status, UtcTime,
+};
+use fabric_mspgen::{Kind, Organization, SanName};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{BoundFront, Delivery, Limits};
+use crate::config::MqttConfig;
+use crate::ingest::directory::{DeviceDirectory, Registry};
+use crate::ingest::intake::Intake;
+use crate::journal::{self, Journal};
+use crate::ledger::LedgerError;
+use crate::pipeline::Arrival;
+
+/// The table that stands for the ledger.
+#[derive(Debug, Default)]
+pub(super) struct Table(pub(super) HashMap<DeviceId, Device>);
+
+#[async_trait::async_trait]
+impl Registry for Table {
+    async fn device(&self, id: &DeviceId) -> Result<Option<Device>, LedgerError> {
+        Ok(self.0.get(id).cloned())
+    }
+
+    async fn patient_key(&self, _: &Pseudonym) -> Result<Option<String>, LedgerError> {
+        Ok(None)
+    }
+}
+
+/// A front that serves, with everything behind it.
+pub(super) struct Rig {
+    pub(super) dir: TempDir,
+    pub(super) organization: Organization,
+    pub(super) tls: SocketAddr,
+    pub(super) plain: SocketAddr,
+    pub(super) journal: Journal,
+    pub(super) arrivals: mpsc::Receiver<Arrival>,
+    pub(super) delivery: Delivery,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+fn device(id: &str, thumbprint: [u8; 32], status: Status) -> Device {
+    Device {
+        device_id: id.parse().unwrap(),
+        msp_id: "Org1MSP".parse().unwrap(),
+        thumbprint: Digest::from_bytes(thumbprint),
+        status,
+        status_since: (status != Status::Active).then_some(UtcTime::MIN),
+        bindings: vec![DeviceBinding {
+            patient: "00112233445566778899aabbccddeeff".parse().unwrap(),
+            bound_from: "2020-01-01T00:00:00Z".parse().unwrap(),
+            bound_until: None,
+        }],
+        salt: Salt::from_bytes(std::array::from_fn(|at| u8::try_from(at).unwrap() + 1)).unwrap(),
+    }
+}
+
+impl Rig {
+    pub(super) async fn start() -> Self {
+        Self::with(Limits::default(), 1 << 30).await
+    }
+
+    pub(super) async fn with(limits: Limits, journal_bytes: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let msp_id = fabric_msp::MspId::parse("Org1MSP").unwrap();
+        let organization =
+            Organization::create(dir.path(), msp_id.clone(), "org1.example.com", Kind::Peer)
+                .unwrap();
+        let server = organization
+            .issue_tls_server("oracle", &[SanName::parse("localhost")])
+            .unwrap();
+        server.write_server(dir.path()).unwrap();
+        let mut table = Table::default();
+        for id in ["hr-1", "hr-2"] {
+            let issued = organization.issue_device(id, None).unwrap();
+            let thumbprint = issued.certificate.thumbprint();
+            let folder = dir.path().join(id);
+            std::fs::create_dir(&folder).unwrap();
+            issued.write_client(&folder).unwrap();
+            let row = device(id, thumbprint, Status::Active);
+            table.0.insert(row.device_id.clone(), row);
+        }
+        let off = device("off", [0; 32], Status::Suspended);
+        table.0.insert(off.device_id.clone(), off);
+        let config = journal::Config {
+            dir: dir.path().join("journal"),
+            key_file: dir.path().join("journal.key"),
+            max_bytes: journal_bytes,
+            file_bytes: journal_bytes / 8,
+            fsync_window: Duration::ZERO,
+            remember_per_device: 64,
+        };
+        let journal = Journal::open(&config).unwrap();
+        let (arrivals_tx, arrivals) = mpsc::channel(1024);
+        let devices = Arc::new(DeviceDirectory::new(Arc::new(table)));
+        let intake = Intake::new(journal.clone(), devices, arrivals_tx);
+        let (delivery, _watch) = Delivery::start().unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let config = MqttConfig {
+            listen: any,
+            certificate_file: dir.path().join("server.crt"),
+            key_file: dir.path().join("server.key"),
+            client_msp_dir: organization.msp_folder(),
+            insecure_listen: Some(any),
+        };
+        let front = BoundFront::bind(&config, msp_id, limits, intake, delivery.clone())
+            .await
+            .unwrap();
+        let (tls, plain) = (front.local_addr(), front.insecure_addr().unwrap());
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(front.serve(stop.clone()));
+        Self {
+            dir,
+            organization,
+            tls,
+            plain,
+            journal,
+            arrivals,
+            delivery,
+            stop,
+            serving,
+        }
+    }
+
+    pub(super) async fn plain(&self) -> Client<TcpStream> {
+        Client(TcpStream::connect(self.plain).await.unwrap())
+    }
+
+    /// A plain connection of a device that was admitted.
+    pub(super) async fn connected(&self, level: u8, device: &str) -> Client<TcpStream> {
+        let mut client = self.plain().await;
+        client.send(&connect(level, device, 2, 60)).await;
+        let ack = client.packet().await.unwrap();
+        assert_eq!((ack[0], ack[3]), (0x20, 0), "{ack:x?}");
+        client
+    }
+
+    /// A TLS connection with the certificate in a folder.
+    pub(super) async fn secure(
+        &self,
+        folder: &str,
+    ) -> std::io::Result<Client<tokio_rustls::client::TlsStream<TcpStream>>> {
+        let folder: PathBuf = self.dir.path().join(folder);
+        secure(self.tls, &folder).await
+    }
+
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.serving.await.unwrap();
+    }
+
+    /// Stops the front and lets go of the journal; the folder stays until dropped.
+    pub(super) async fn stop_keeping_files(self) -> TempDir {
+        self.stop.cancel();
+        self.serving.await.unwrap();
+        self.dir
+    }
+
+    pub(super) fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+}
+
+pub(super) async fn secure(
+    address: SocketAddr,
+    folder: &std::path::Path,
+) -> std::io::Result<Client<tokio_rustls::client::TlsStream<TcpStream>>> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    let mut roots = rustls::RootCertStore::empty();
+    for ca in CertificateDer::pem_file_iter(folder.join("ca.crt")).unwrap() {
+        roots.add(ca.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let config = if folder.join("client.crt").exists() {
+        let chain = CertificateDer::pem_file_iter(folder.join("client.crt")).unwrap();
+        let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_file(folder.join("client.key")).unwrap();
+        builder.with_client_auth_cert(chain, key).unwrap()
+    } else {
+        builder.with_no_client_auth()
+    };
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    connector.connect(name, stream).await.map(Client)
+}
+
+/// A client that sends bytes and cuts packets.
+pub(super) struct Client<S>(pub(super) S);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(super) async fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.unwrap();
+        self.0.flush().await.unwrap();
+    }
+
+    /// The next packet; none when the server has closed.
+    pub(super) async fn packet(&mut self) -> Option<Vec<u8>> {
+        let first = self.0.read_u8().await.ok()?;
+        let mut packet = vec![first];
+        let mut length = 0_usize;
+        for shift in [0, 7, 14, 21] {
+            let byte = self.0.read_u8().await.ok()?;
+            packet.push(byte);
+            length |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let start = packet.len();
+        packet.resize(start + length, 0);
+        self.0.read_exact(&mut packet[start..]).await.ok()?;
+        Some(packet)
+    }
+
+    /// Sends and answers the next packet.
+    pub(super) async fn ask(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.send(bytes).await;
+        self.packet().await
+    }
+}
+
+/// Puts type and length before a body.
+pub(super) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    let mut length = body.len();
+    loop {
+        let more = length >= 128;
+        bytes.push(u8::try_from(length % 128).unwrap() | if more { 128 } else { 0 });
+        length /= 128;
+        if !more {
+            break;
+        }
+    }
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+pub(super) fn text(text: &str) -> Vec<u8> {
+    let mut bytes = u16::try_from(text.len()).unwrap().to_be_bytes().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+pub(super) fn connect(level: u8, client_id: &str, flags: u8, keep_alive: u16) -> Vec<u8> {
+    let mut body = text("MQTT");
+    body.extend_from_slice(&[level, flags]);
+    body.extend_from_slice(&keep_alive.to_be_bytes());
+    if level == 5 {
+        body.push(0);
+    }
+    body.extend(text(client_id));
+    packet(0x10, &body)
+}
+
+/// A PUBLISH; `flags` are the fixed header's, `properties` MQTT 5's without their length.
+pub(super) fn publish(
+    level: u8,
+    flags: u8,
+    topic: &str,
+    pkid: u16,
+    properties: &[u8],
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut body = text(topic);
+    if flags & 6 != 0 {
+        body.extend_from_slice(&pkid.to_be_bytes());
+    }
+    if level == 5 {
+        body.push(u8::try_from(properties.len()).unwrap());
+        body.extend_from_slice(properties);
+    }
+    body.extend_from_slice(payload);
+    packet(0x30 | flags, &body)
+}
+
+pub(super) fn subscribe(level: u8, pkid: u16, filters: &[(&str, u8)]) -> Vec<u8> {
+    let mut body = pkid.to_be_bytes().to_vec();
+    if level == 5 {
+        body.push(0);
+    }
+    for (filter, qos) in filters {
+        body.extend(text(filter));
+        body.push(*qos);
+    }
+    packet(0x82, &body)
+}
+
+/// A compact reading with this sequence number.
+pub(super) fn reading(sequence: u64) -> Vec<u8> {
+    format!(
+        r#"{{"seq":{sequence},"time":"2025-06-01T10:00:00Z","code":"8867-4","value":72,"unit":"/min"}}"#
+    )
+    .into_bytes()
+}
