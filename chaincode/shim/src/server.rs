@@ -102,7 +102,10 @@ impl Server {
         };
         stop.send_replace(true);
         connections.close();
-        connections.wait().await;
+        // A contract that never waits cannot be stopped, only left behind.
+        if timeout(close_within, connections.wait()).await.is_err() {
+            tracing::error!("transactions did not end; they are left behind");
+        }
         served.map_err(|source| ServerError::Transport { source })
     }
 }

@@ -1,6 +1,6 @@
 //! One peer's stream: feeds the handler, performs its actions.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use fabric_protos::protos::ChaincodeMessage;
 use tokio::{
@@ -98,7 +98,12 @@ impl Connection {
             }
             End::Stopped => tracing::info!("the stream is ended for shutdown"),
         }
-        self.finish().await;
+        // At shutdown the time that running transactions may take has passed already.
+        let grace = match end {
+            End::Stopped => Duration::ZERO,
+            End::Lost(_) | End::Protocol(_) => self.config.limits.drain,
+        };
+        self.finish(grace).await;
     }
 
     async fn serve(&mut self) -> End {
@@ -195,7 +200,7 @@ impl Connection {
     }
 
     /// Tells every waiting caller, closes the stream and joins the transactions.
-    async fn finish(mut self) {
+    async fn finish(mut self, grace: Duration) {
         for action in self.handler.on_stream_end() {
             if let Action::Answer { waiter, outcome } = action {
                 let _ = waiter.send(outcome);
@@ -204,7 +209,7 @@ impl Connection {
         self.commands.close();
         drop(self.outbound);
         drop(self.commands);
-        let until = Instant::now() + self.config.limits.drain;
+        let until = Instant::now() + grace;
         while let Ok(Some(_)) = timeout_at(until, self.runs.join_next()).await {}
         self.runs.shutdown().await;
     }
