@@ -7,7 +7,6 @@ use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::{ChaincodeAdditionalParams, ChaincodeId, ChaincodeMessage};
 use prost::Message;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -21,8 +20,6 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 100 << 20;
 const OUTGOING_MESSAGES: usize = 256;
 /// Time a reached chaincode has to register.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause between two attempts to reach a chaincode that is starting.
-const REDIAL_PAUSE: Duration = Duration::from_millis(50);
 /// Records in one WRITE_BATCH_STATE and keys in one GET_STATE_MULTIPLE, announced in READY.
 const BATCH_RECORDS_MAX: u32 = 1000;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -111,22 +108,18 @@ fn welcome() -> [ChaincodeMessage; 2] {
     ]
 }
 
-/// Keeps trying until the connection's dial timeout, since a chaincode may be just starting.
+/// One attempt within the dial timeout: nobody listening is known at once, and whoever waits
+/// for the answer has a deadline of its own.
 async fn connect(connection: &ExpandedConnection) -> Result<Channel, DialError> {
     let endpoint = endpoint(connection)?;
-    let deadline = Instant::now() + connection.dial_timeout;
-    loop {
-        let detail = match tokio::time::timeout_at(deadline, endpoint.connect()).await {
-            Ok(Ok(channel)) => return Ok(channel),
-            Ok(Err(error)) => error_chain(&error),
-            Err(_) => "context deadline exceeded".to_owned(),
-        };
-        if Instant::now() + REDIAL_PAUSE >= deadline {
-            let address = connection.address.clone();
-            return Err(DialError::Unreachable { address, detail });
-        }
-        tokio::time::sleep(REDIAL_PAUSE).await;
-    }
+    let connecting = tokio::time::timeout(connection.dial_timeout, endpoint.connect());
+    let detail = match connecting.await {
+        Ok(Ok(channel)) => return Ok(channel),
+        Ok(Err(error)) => error_chain(&error),
+        Err(_) => "context deadline exceeded".to_owned(),
+    };
+    let address = connection.address.clone();
+    Err(DialError::Unreachable { address, detail })
 }
 
 fn endpoint(connection: &ExpandedConnection) -> Result<Endpoint, DialError> {

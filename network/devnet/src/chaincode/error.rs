@@ -18,7 +18,9 @@ pub(crate) struct LaunchError {
 /// Why dialling a chaincode failed.
 #[derive(Debug, Error)]
 pub(crate) enum DialError {
-    #[error("error creating grpc connection to {address}: {detail}")]
+    #[error(
+        "error creating grpc connection to {address}: failed to create new connection: {detail}"
+    )]
     Unreachable { address: String, detail: String },
     #[error("invalid connection settings: {0}")]
     Settings(#[from] crate::package::ConnectionError),

@@ -207,13 +207,11 @@ async fn a_wrong_id_fails_fast_and_names_both() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_an_error_after_the_dial_timeout() {
+async fn nobody_there_is_an_error_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let mut connection = connection(address);
-    connection.dial_timeout = Duration::from_millis(120);
-    let error = host().launch(ID, &connection).await.unwrap_err();
+    let error = host().launch(ID, &connection(address)).await.unwrap_err();
     assert!(
         matches!(error.cause, DialError::Unreachable { .. }),
         "{error}"

@@ -142,6 +142,12 @@ class Judge extends Contract {
     return Buffer.from(answer.payload).toString();
   }
 
+  // Longer than a peer waits, if the network was started with a short limit.
+  async Slow(ctx, key, milliseconds) {
+    await new Promise((resolve) => setTimeout(resolve, Number(milliseconds)));
+    await ctx.stub.putState(key, Buffer.from("late"));
+  }
+
   async Echo(ctx, text) {
     return text;
   }
