@@ -18,6 +18,7 @@ mod openapi;
 mod permit_body;
 mod problem;
 mod readiness;
+mod request;
 mod routes;
 mod server;
 mod signed;

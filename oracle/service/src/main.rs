@@ -23,6 +23,8 @@ const EXIT_DAMAGED: u8 = 65;
 /// What is logged unless RUST_LOG says otherwise. rumqttd logs packets with their payload, so its
 /// messages are never shown.
 const DEFAULT_FILTER: &str = "info";
+/// Upper bounds of the buckets that durations are counted in, seconds.
+const SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 /// Switched off whatever RUST_LOG says.
 const NEVER_LOGGED: [&str; 1] = ["rumqttd=off"];
 
@@ -131,6 +133,8 @@ fn serve(file: &ConfigFile) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed"))?;
     let metrics = PrometheusBuilder::new()
+        .set_buckets(&SECONDS)
+        .context("the buckets are not increasing")?
         .install_recorder()
         .context("metrics cannot be recorded")?;
     tokio::runtime::Builder::new_multi_thread()
@@ -180,11 +184,50 @@ fn journal(folder: &JournalFolder, all: bool) -> anyhow::Result<()> {
         .clone()
         .unwrap_or_else(|| folder.dir.join("journal.key"));
     let report = inspect::inspect(&folder.dir, &key_file)?;
+    let torn = report
+        .files
+        .iter()
+        .filter(|file| file.torn_at.is_some())
+        .count();
     if all {
-        say(&format!("{report:#?}"))
-    } else {
+        show(&report)
+    } else if torn == 0 {
         say("every frame of the journal is whole")
+    } else {
+        // A write that a crash cut short was never acknowledged.
+        say(
+            "every frame is whole but the last, which was never acknowledged; the next start cuts it off",
+        )
     }
+}
+
+/// Prints what a journal holds.
+fn show(report: &inspect::Report) -> anyhow::Result<()> {
+    for file in &report.files {
+        let torn = file
+            .torn_at
+            .map(|offset| format!(", torn at byte {offset}"))
+            .unwrap_or_default();
+        say(&format!(
+            "{}: {} frames, {} bytes{torn}",
+            file.path.display(),
+            file.frames,
+            file.bytes
+        ))?;
+    }
+    let counts = &report.counts;
+    say(&format!(
+        "readings received and not sealed: {}\nrecords sealed and not pinned: {}\nrecords pinned \
+         and not committed: {}\nrecords committed without receipt: {}",
+        counts.received, counts.sealed, counts.pinned, counts.committed
+    ))?;
+    for refused in &report.refused {
+        say(&format!(
+            "refused: device {}, {} bytes, {}",
+            refused.device, refused.bytes, refused.reason
+        ))?;
+    }
+    Ok(())
 }
 
 /// Prints a line for whoever started the program.

@@ -99,16 +99,14 @@ impl Opener {
     ) -> Result<Release, ReadError> {
         let record_id = &request.body.record_id;
         let reader_key = reader_key(reader)?;
-        let own = self.own_wrap(record_id, &record).await?;
-        let found = self
-            .ledger
-            .find_grant(
-                record_id,
-                &reader.participant_id,
-                request.body.purpose,
-                clock::now(),
-            )
-            .await?;
+        let finding = self.ledger.find_grant(
+            record_id,
+            &reader.participant_id,
+            request.body.purpose,
+            clock::now(),
+        );
+        let finding = async { Ok(finding.await?) };
+        let (own, found) = tokio::try_join!(self.own_wrap(record_id, &record), finding)?;
         let decided = self.ledger.authorize_read(jws, found.grant_id).await?;
         let read_id = decided.receipt.transaction_id;
         if decided.receipt.result.decision != Decision::Permit {

@@ -30,6 +30,8 @@ use crate::store::Kubo;
 
 /// Time between two looks for new revocation lists.
 const REVOCATION_INTERVAL: Duration = Duration::from_secs(30);
+/// Time between two tidyings of the metrics.
+const METRICS_INTERVAL: Duration = Duration::from_secs(5);
 /// Time for everything to stop, above the parts' own limits.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -162,6 +164,7 @@ impl Oracle {
         parts.spawn(named("the MQTT port", front.serve(token())));
         let working = pipeline.run(token());
         parts.spawn(async move { Ok(working.await.map(|()| Some("the pipeline"))?) });
+        parts.spawn(named("metrics", tidy_metrics(Arc::clone(&api), token())));
         parts.spawn(named("revocation", reload_revocations(api, token())));
         parts.spawn(until(token(), "the MQTT router", async move {
             router.died().await
@@ -275,6 +278,20 @@ async fn register(
         }
         Err(_) if stop.is_cancelled() => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Folds what was measured into its buckets from time to time, since nobody may ever ask for it
+/// and memory must not grow meanwhile.
+async fn tidy_metrics(api: Arc<Api>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(METRICS_INTERVAL) => {}
+        }
+        if let Some(metrics) = &api.metrics {
+            metrics.run_upkeep();
+        }
     }
 }
 

@@ -5,7 +5,6 @@
 //! screen, saying what was missing and whom to ask. The cause is logged here, once, and never
 //! sent: it may name hosts and folders of the oracle.
 
-use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::sync::Arc;
 
@@ -23,6 +22,8 @@ use crate::store::StoreError;
 
 /// Seconds a client is asked to wait before it tries again.
 const RETRY_AFTER_SECONDS: u16 = 2;
+/// What a 401 must say (RFC 9110, 15.5.2). No scheme is registered for client certificates.
+const CHALLENGE: &str = "ClientCertificate realm=\"salus\"";
 /// Media type of RFC 9457.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -30,9 +31,9 @@ pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
-    code: Cow<'static, str>,
+    code: &'static str,
     detail: String,
-    read: Option<DeniedRead>,
+    read: Option<Box<DeniedRead>>,
     /// Whether the same request may succeed shortly.
     retry: bool,
     cause: Option<Box<dyn StdError + Send + Sync>>,
@@ -78,7 +79,7 @@ impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
             status,
-            code: Cow::Borrowed(code),
+            code,
             detail: detail.into(),
             read: None,
             retry: false,
@@ -133,7 +134,7 @@ impl Problem {
                 read.read_id
             ),
         );
-        problem.read = Some(read);
+        problem.read = Some(Box::new(read));
         problem
     }
 
@@ -160,6 +161,7 @@ impl Problem {
     }
 
     /// The HTTP status.
+    #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -180,14 +182,20 @@ impl Problem {
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             detail: &self.detail,
-            code: &self.code,
+            code: self.code,
             trace_id: trace_id.to_string(),
-            read: self.read.as_ref(),
+            read: self.read.as_deref(),
         };
         let mut response = warp::reply::json(&body).into_response();
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(CHALLENGE),
+            );
+        }
         if self.retry {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
@@ -207,7 +215,7 @@ impl Problem {
             causes.push_str(&cause.to_string());
             next = cause.source();
         }
-        let (status, code) = (self.status.as_u16(), self.code.as_ref());
+        let (status, code) = (self.status.as_u16(), self.code);
         if self.status.is_server_error() {
             tracing::error!(status, code, causes, "request failed");
         } else {
@@ -285,10 +293,10 @@ impl From<LedgerError> for Problem {
                 ..
             } => Self {
                 status: contract_status(*code),
-                code: Cow::Owned(code.as_str().to_owned()),
-                detail: message.clone(),
+                code: code.as_str(),
+                detail: sentence(message),
                 read: None,
-                retry: false,
+                retry: error.is_retryable(),
                 cause: None,
             },
             LedgerError::OutcomeUnknown(_) => Self::timeout().caused_by(error),
@@ -303,6 +311,19 @@ impl From<LedgerError> for Problem {
             _ => Self::internal(error),
         }
     }
+}
+
+/// A contract's message as a sentence: contracts write them without capital and full stop.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let mut sentence: String = letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default();
+    if !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
 }
 
 /// The HTTP status of a contract's code.

@@ -4,6 +4,9 @@
 //! time and size of a header, requests at once, the time until an answer begins. What is beyond a
 //! limit is refused with a reason, never queued.
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -281,9 +284,9 @@ impl Edge {
         };
         let status = response.status().as_u16();
         let elapsed = started.elapsed();
-        metrics::counter!("oracle_rest_requests_total", "method" => method.to_string(), "status" => status.to_string())
+        metrics::counter!("salus_rest_requests_total", "method" => method.to_string(), "status" => status.to_string())
             .increment(1);
-        metrics::histogram!("oracle_rest_request_seconds").record(elapsed.as_secs_f64());
+        metrics::histogram!("salus_rest_request_seconds").record(elapsed.as_secs_f64());
         span.in_scope(|| tracing::info!(status, elapsed_ms = elapsed.as_millis(), "answered"));
         response.map(|body| PermitBody::new(body, place))
     }

@@ -40,7 +40,7 @@ struct World {
     _folder: TempDir,
 }
 
-fn user(
+pub(super) fn user(
     organization: &Organization,
     name: &str,
     role: &str,
@@ -101,9 +101,19 @@ fn world_with(concurrent_requests: usize) -> World {
     let [org1, org2, stranger] =
         ["Org1", "Org2", "Stranger"].map(|name| organization(folder.path(), name));
     let people = people(&org1, &org2, &stranger);
-    let oracle = user(&org1, "oracle", "oracle", None);
-    let roots = folder.path().join("roots.pem");
-    std::fs::write(&roots, org1.tls_ca().certificate().pem()).expect("written");
+    let routes = routes(folder.path(), &[&org1, &org2], &org1);
+    World {
+        edge: Edge::new(routes, concurrent_requests, Duration::from_secs(60)),
+        people,
+        _folder: folder,
+    }
+}
+
+/// The routes of an oracle of `own` for people of `organizations`.
+pub(super) fn routes(folder: &Path, organizations: &[&Organization], own: &Organization) -> Routes {
+    let oracle = user(own, "oracle", "oracle", None);
+    let roots = folder.join("roots.pem");
+    std::fs::write(&roots, own.tls_ca().certificate().pem()).expect("written");
     let ledger = Ledger::connect(
         &FabricConfig {
             channel: CHANNEL.to_owned(),
@@ -120,10 +130,13 @@ fn world_with(concurrent_requests: usize) -> World {
     let store = Kubo::new(&IpfsConfig {
         api: format!("http://{NOBODY}").parse().expect("a URI"),
     });
-    let organizations = [&org1, &org2].map(|organization| CallerOrganization {
-        msp_id: organization.msp_id().clone(),
-        msp_dir: organization.msp_folder(),
-    });
+    let organizations: Vec<CallerOrganization> = organizations
+        .iter()
+        .map(|organization| CallerOrganization {
+            msp_id: organization.msp_id().clone(),
+            msp_dir: organization.msp_folder(),
+        })
+        .collect();
     let api = Arc::new(Api {
         opener: Opener::new(ledger.clone(), store, decryption_key()),
         devices: Arc::new(DeviceDirectory::new(Arc::new(ledger.clone()))),
@@ -137,15 +150,7 @@ fn world_with(concurrent_requests: usize) -> World {
         }),
         metrics: None,
     });
-    World {
-        edge: Edge::new(
-            Routes::new(&api),
-            concurrent_requests,
-            Duration::from_secs(60),
-        ),
-        people,
-        _folder: folder,
-    }
+    Routes::new(&api)
 }
 
 /// What came back.
@@ -481,4 +486,20 @@ async fn metrics_are_not_for_everyone() {
         .expect("a request");
     let response = world.edge.answer(request, elsewhere).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+}
+
+/// The description as it was last agreed on; `SALUS_REWRITE_GOLDEN=1` writes it anew.
+#[tokio::test]
+async fn the_description_is_the_golden_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
+    let mut described = openapi_document().to_pretty_json().expect("JSON");
+    described.push('\n');
+    if std::env::var_os("SALUS_REWRITE_GOLDEN").is_some() {
+        std::fs::write(&path, &described).expect("written");
+    }
+    let golden = std::fs::read_to_string(&path).expect("the golden file");
+    assert!(
+        described == golden,
+        "the API's description has changed; look at it and set SALUS_REWRITE_GOLDEN=1"
+    );
 }

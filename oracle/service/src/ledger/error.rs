@@ -63,7 +63,7 @@ impl LedgerError {
             Self::OutcomeUnknown(_) => true,
             Self::Contract {
                 code: Some(code), ..
-            } => *code == ErrorCode::NotInitialized,
+            } => code.is_retryable() || *code == ErrorCode::NotInitialized,
             _ => false,
         }
     }

@@ -11,6 +11,8 @@ mod error;
 mod fetch;
 mod object;
 mod rpc;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -119,12 +119,10 @@ impl Rpc {
         if length > 0 {
             // Kubo may answer before it has read a form to its last byte, and would take the rest
             // for the next request on the connection.
-            request = request
-                .header(header::CONNECTION, "close")
-                .header(
-                    header::CONTENT_TYPE,
-                    format!("multipart/form-data; boundary={BOUNDARY}"),
-                );
+            request = request.header(header::CONNECTION, "close").header(
+                header::CONTENT_TYPE,
+                format!("multipart/form-data; boundary={BOUNDARY}"),
+            );
         }
         let request = request
             .body(body.into_stream())

@@ -4,10 +4,10 @@ use contract_interface::{AuthorizeRead, Record, RecordId, segment};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use warp::reply::{Reply, Response};
 
-use super::RestRequest;
 use crate::api::bundle;
 use crate::api::context::id;
 use crate::api::problem::Problem;
+use crate::api::request::RestRequest;
 use crate::api::signed;
 use crate::open::{OPEN_BYTES_MAX, Release};
 
@@ -61,9 +61,9 @@ pub(crate) async fn read(segment: String, request: RestRequest) -> Result<Respon
     }
     let form = Form::wanted(&request.headers)?;
     let opener = &request.api.opener;
-    let record = opener.record(&record_id).await?;
+    let recorded = async { Ok::<_, Problem>(opener.record(&record_id).await?) };
+    let (record, reader) = tokio::try_join!(recorded, request.participant(&caller))?;
     form.check(&record, request.api.open_for_readers)?;
-    let reader = request.participant(&caller).await?;
     let release = opener.release(jws, &signed, &reader, record).await?;
     tracing::info!(%record_id, read_id = release.read_id, "read permitted");
     let headers = receipt_headers(&release)?;

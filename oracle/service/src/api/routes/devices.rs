@@ -4,9 +4,9 @@ use contract_interface::DeviceRegistration;
 use http::StatusCode;
 use warp::reply::Response;
 
-use super::{Body, RestRequest, json, page};
 use crate::api::context::id;
 use crate::api::problem::Problem;
+use crate::api::request::{Body, RestRequest, json, page};
 use crate::api::types::DeviceRegistered;
 use crate::ledger::Viewer;
 

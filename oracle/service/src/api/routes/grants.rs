@@ -4,9 +4,9 @@ use contract_interface::{GrantAccess, GrantFilter, GrantId, RevokeAccess, Role};
 use http::StatusCode;
 use warp::reply::Response;
 
-use super::{Body, RestRequest, json, page};
 use crate::api::context::id;
 use crate::api::problem::Problem;
+use crate::api::request::{Body, RestRequest, json, page};
 use crate::api::signed;
 use crate::api::types::Changed;
 use crate::ledger::Viewer;

@@ -6,9 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::reply::{Reply, Response};
 
-use super::{RestRequest, json};
 use crate::api::openapi;
 use crate::api::problem::Problem;
+use crate::api::request::{RestRequest, json};
 use crate::clock;
 
 /// Media type of Prometheus' text format.

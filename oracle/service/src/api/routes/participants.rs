@@ -4,9 +4,9 @@ use contract_interface::{ParticipantFilter, ParticipantRegistration};
 use http::StatusCode;
 use warp::reply::Response;
 
-use super::{Body, RestRequest, json, page, role};
 use crate::api::context::id;
 use crate::api::problem::Problem;
+use crate::api::request::{Body, RestRequest, json, page, role};
 use crate::api::types::ParticipantRegistered;
 use crate::ledger::Viewer;
 

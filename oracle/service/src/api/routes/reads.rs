@@ -4,8 +4,8 @@ use contract_interface::{ReadFilter, Role};
 use http::StatusCode;
 use warp::reply::Response;
 
-use super::{RestRequest, json, page, period};
 use crate::api::problem::Problem;
+use crate::api::request::{RestRequest, json, page, period};
 use crate::ledger::Viewer;
 
 /// Lists decisions on reads that the caller may see, in order of time, by pages. Without a patient,

@@ -4,9 +4,9 @@ use contract_interface::{Pseudonym, RecordFilter, Role};
 use http::StatusCode;
 use warp::reply::Response;
 
-use super::{RestRequest, json, page, period};
 use crate::api::context::id;
 use crate::api::problem::Problem;
+use crate::api::request::{RestRequest, json, page, period};
 use crate::ledger::Viewer;
 
 /// Lists a patient's records that the caller may see, in order of time, by pages.

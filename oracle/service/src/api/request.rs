@@ -1,0 +1,268 @@
+//! A request as handlers see it: who calls, what is asked, and the body within its limit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use contract_interface::{PageRequest, Participant, Role, UtcTime};
+use futures::{Stream, StreamExt};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::{Reply, Response};
+
+use crate::api::Api;
+use crate::api::callers::Caller;
+use crate::api::context::{Peer, Query};
+use crate::api::problem::Problem;
+use crate::clock;
+use crate::ledger::Viewer;
+
+/// Time for a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Media type of a compact JWS (RFC 7515).
+const JOSE: &str = "application/jose";
+/// Media type of JSON.
+const JSON: &str = "application/json";
+
+/// A request without its body.
+#[derive(Debug, Clone)]
+pub(crate) struct RestRequest {
+    pub(crate) api: Arc<Api>,
+    pub(crate) peer: Peer,
+    pub(crate) headers: HeaderMap,
+    parameters: BTreeMap<String, String>,
+}
+
+/// What a request brought as its body, or why it was not taken.
+pub(crate) type Body = Result<Bytes, Problem>;
+
+impl RestRequest {
+    /// Who is calling, judged now.
+    ///
+    /// # Errors
+    ///
+    /// A 401 problem without a certificate or with one that no MSP accepts.
+    pub(crate) fn caller(&self) -> Result<Caller, Problem> {
+        let Some(certificate) = &self.peer.certificate else {
+            return Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "CERTIFICATE_REQUIRED",
+                "This address is for people and programs with a certificate. Connect with the \
+                 certificate your organisation gave you.",
+            ));
+        };
+        self.api
+            .callers
+            .authenticate(certificate, clock::now().unix_seconds())
+    }
+
+    /// The caller, who must be an administrator of the oracle's own organisation.
+    ///
+    /// # Errors
+    ///
+    /// A 401 problem as [`RestRequest::caller`], or 403.
+    pub(crate) fn own_admin(&self) -> Result<Caller, Problem> {
+        let caller = self.caller()?;
+        let own = self.api.ledger.msp_id();
+        if caller.is_admin() && caller.msp_id == *own {
+            Ok(caller)
+        } else {
+            Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "ADMIN_REQUIRED",
+                format!("Only an administrator of {own} may do this. Ask one of them."),
+            ))
+        }
+    }
+
+    /// The query's parameters.
+    pub(crate) fn query(&self) -> Query {
+        Query::new(self.parameters.clone())
+    }
+
+    /// The caller as registered on the channel.
+    ///
+    /// # Errors
+    ///
+    /// A 403 problem for a caller who is not registered.
+    pub(crate) async fn participant(&self, caller: &Caller) -> Result<Participant, Problem> {
+        let thumbprint = contract_interface::Digest::from_bytes(caller.certificate.thumbprint());
+        self.api
+            .ledger
+            .participant_by_thumbprint(Viewer::Oracle, &thumbprint)
+            .await?
+            .ok_or_else(|| {
+                Problem::new(
+                    StatusCode::FORBIDDEN,
+                    "UNKNOWN_PARTICIPANT",
+                    "Your certificate is valid but not registered with the consortium. Ask your \
+                     organisation's administrator to register it.",
+                )
+            })
+    }
+
+    /// Checks that the body has a media type, apart from its parameters.
+    ///
+    /// # Errors
+    ///
+    /// A 415 problem.
+    fn expects(&self, media_type: &str) -> Result<(), Problem> {
+        let given = self
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split(';').next())
+            .map(str::trim);
+        if given.is_some_and(|given| given.eq_ignore_ascii_case(media_type)) {
+            Ok(())
+        } else {
+            Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UNSUPPORTED_MEDIA_TYPE",
+                format!(
+                    "This address takes {media_type}; the request's Content-Type says otherwise."
+                ),
+            ))
+        }
+    }
+
+    /// The body as a typed JSON value.
+    ///
+    /// # Errors
+    ///
+    /// A 413, 415 or 400 problem; the latter says where the JSON is wrong, without repeating it.
+    pub(crate) fn json_body<T: DeserializeOwned>(&self, body: Body) -> Result<T, Problem> {
+        self.expects(JSON)?;
+        serde_json::from_slice(&body?).map_err(|error| {
+            Problem::malformed(format!(
+                "The request is not the JSON this address takes (line {}, column {}); see \
+                 /openapi.json.",
+                error.line(),
+                error.column()
+            ))
+            .caused_by(error)
+        })
+    }
+
+    /// The body as the text of a compact JWS.
+    ///
+    /// # Errors
+    ///
+    /// A 413, 415 or 400 problem.
+    pub(crate) fn jose_body(&self, body: Body) -> Result<String, Problem> {
+        self.expects(JOSE)?;
+        String::from_utf8(body?.to_vec())
+            .map(|text| text.trim_end().to_owned())
+            .map_err(|_| Problem::malformed_jws("The signed request is not text."))
+    }
+}
+
+/// Extracts a [`RestRequest`].
+pub(crate) fn request(api: &Arc<Api>) -> BoxedFilter<(RestRequest,)> {
+    let api = Arc::clone(api);
+    warp::ext::get::<Peer>()
+        .and(warp::header::headers_cloned())
+        .and(warp::query::<BTreeMap<String, String>>())
+        .map(move |peer, headers, parameters| RestRequest {
+            api: Arc::clone(&api),
+            peer,
+            headers,
+            parameters,
+        })
+        .boxed()
+}
+
+/// Extracts the body, read no further than its limit.
+pub(crate) fn body(api: &Arc<Api>) -> BoxedFilter<(Body,)> {
+    let limit = api.max_body;
+    warp::body::stream()
+        .then(move |stream| async move {
+            tokio::time::timeout(BODY_TIMEOUT, collect(stream, limit))
+                .await
+                .unwrap_or_else(|_| Err(slow_body()))
+        })
+        .boxed()
+}
+
+async fn collect<B: Buf>(
+    stream: impl Stream<Item = Result<B, warp::Error>>,
+    limit: u64,
+) -> Result<Bytes, Problem> {
+    let mut stream = std::pin::pin!(stream);
+    let mut body = BytesMut::new();
+    while let Some(chunk) = stream.next().await {
+        let mut chunk = chunk.map_err(|error| {
+            Problem::malformed("The request ended before all of it arrived.").caused_by(error)
+        })?;
+        if (body.len() + chunk.remaining()) as u64 > limit {
+            return Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "BODY_TOO_LARGE",
+                format!("The request is larger than the {limit} bytes that are allowed."),
+            ));
+        }
+        while chunk.has_remaining() {
+            let part = chunk.chunk();
+            body.extend_from_slice(part);
+            let length = part.len();
+            chunk.advance(length);
+        }
+    }
+    Ok(body.freeze())
+}
+
+fn slow_body() -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "REQUEST_TOO_SLOW",
+        "The request took too long to arrive.",
+    )
+}
+
+/// A JSON answer.
+pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    let mut response = warp::reply::json(value).into_response();
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The page a query asks for.
+pub(crate) fn page(query: &mut Query) -> Result<PageRequest, Problem> {
+    let page = PageRequest {
+        page_size: query.take("page_size")?,
+        page_token: query.take("page_token")?,
+    };
+    page.items()
+        .map_err(|_| Problem::malformed("The parameter \"page_size\" must be from 1 to 200."))?;
+    Ok(page)
+}
+
+/// The role a query names.
+pub(crate) fn role(query: &mut Query) -> Result<Option<Role>, Problem> {
+    match query.take::<String>("role")? {
+        None => Ok(None),
+        Some(text) => Role::from_text(&text).map(Some).ok_or_else(|| {
+            Problem::malformed(
+                "The parameter \"role\" must be oracle, patient, provider, admin or auditor.",
+            )
+        }),
+    }
+}
+
+/// The two ends of a period in a query.
+pub(crate) fn period(query: &mut Query) -> Result<(Option<UtcTime>, Option<UtcTime>), Problem> {
+    let (from, to) = (query.take("from")?, query.take("to")?);
+    match (from, to) {
+        (Some(from), Some(to)) if from > to => Err(Problem::malformed(
+            "The period ends before it begins: \"to\" must not be before \"from\".",
+        )),
+        period => Ok(period),
+    }
+}
