@@ -114,14 +114,17 @@ impl Writer {
         let mut replay = Replay::new(path);
         let log = BlockLog::open(path, |record| replay.record(record))?;
         let reader = log.reader()?;
-        let Some(state) = replay.state else {
+        let Some(config) = replay.config else {
             return Err(LedgerError::Format {
                 path: path.to_owned(),
             });
         };
-        let shared = Arc::new(Shared::new(state.config, reader));
+        let shared = Arc::new(Shared::new(config, reader.clone()));
         let mut writer = Self::new(Arc::clone(&shared), log);
-        for (record, block) in state.records {
+        for mut record in replay.records {
+            record.block = reader.block(record.place)?;
+            record.private = reader.private(record.place)?;
+            let block = replay_decode(path, &record)?;
             writer.replay(&record, &block)?;
         }
         let height = writer.last_header.number + 1;
@@ -386,39 +389,41 @@ impl Writer {
     }
 }
 
-/// Collects the records of a log, with the configuration of its block 0.
+/// Collects where the records of a log are, and the configuration in its block 0.
 struct Replay<'p> {
     path: &'p Path,
-    state: Option<ReplayState>,
-}
-
-struct ReplayState {
-    config: ChannelConfig,
-    records: Vec<(Recovered, Block)>,
+    config: Option<ChannelConfig>,
+    /// Without their content, so that a long log does not have to fit into memory.
+    records: Vec<Recovered>,
 }
 
 impl<'p> Replay<'p> {
     fn new(path: &'p Path) -> Self {
-        Self { path, state: None }
+        Self {
+            path,
+            config: None,
+            records: Vec::new(),
+        }
     }
 
     fn record(&mut self, mut record: Recovered) -> Result<(), LedgerError> {
-        let block = Block::decode(std::mem::take(&mut record.block).as_slice());
-        let block = block.map_err(|_| LedgerError::Damaged {
-            path: self.path.to_owned(),
-            offset: record.place.offset,
-            reason: "block cannot be decoded",
-        })?;
-        if let Some(state) = &mut self.state {
-            state.records.push((record, block));
-        } else {
-            self.state = Some(ReplayState {
-                config: ChannelConfig::from_block(&block)?,
-                records: vec![(record, block)],
-            });
+        if self.config.is_none() {
+            let block = replay_decode(self.path, &record)?;
+            self.config = Some(ChannelConfig::from_block(&block)?);
         }
+        record.block = Vec::new();
+        record.private = Vec::new();
+        self.records.push(record);
         Ok(())
     }
+}
+
+fn replay_decode(path: &Path, record: &Recovered) -> Result<Block, LedgerError> {
+    Block::decode(record.block.as_slice()).map_err(|_| LedgerError::Damaged {
+        path: path.to_owned(),
+        offset: record.place.offset,
+        reason: "block cannot be decoded",
+    })
 }
 
 fn envelopes(block: &Block) -> &[Vec<u8>] {
