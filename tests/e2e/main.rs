@@ -1,5 +1,7 @@
 //! Tests of the whole system with real processes. One binary, since linking is what costs.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod bad_input;
 mod clients;
 mod dependencies;

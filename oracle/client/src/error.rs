@@ -108,7 +108,7 @@ impl ClientError {
     #[must_use]
     pub fn denied_read(&self) -> Option<ReadId> {
         match self {
-            Self::Refused(problem) if problem.status == 403 => problem.read_id.clone(),
+            Self::Refused(problem) if problem.status == 403 => problem.read_id,
             _ => None,
         }
     }

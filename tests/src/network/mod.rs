@@ -77,9 +77,9 @@ pub struct Deployment<'a> {
 #[derive(Debug)]
 pub enum Network {
     /// The embedded one.
-    Devnet(devnet::Devnet),
+    Devnet(Box<devnet::Devnet>),
     /// The real one.
-    Fabric(RealFabric),
+    Fabric(Box<RealFabric>),
 }
 
 impl Network {
@@ -89,8 +89,8 @@ impl Network {
     /// When a program is missing (all missing ones are named) or a part does not come up.
     pub async fn start(kind: Kind, dir: &Path) -> Result<Self> {
         Ok(match kind {
-            Kind::Devnet => Self::Devnet(devnet::Devnet::start(dir).await?),
-            Kind::Fabric => Self::Fabric(RealFabric::start(dir).await?),
+            Kind::Devnet => Self::Devnet(Box::new(devnet::Devnet::start(dir).await?)),
+            Kind::Fabric => Self::Fabric(Box::new(RealFabric::start(dir).await?)),
         })
     }
 

@@ -95,7 +95,7 @@ async fn read_one(
         if is_segment { "ndjson" } else { "bin" }
     ));
     let partial = path.with_extension("partial");
-    let (read_id, block_number) = (sealed.read_id.clone(), sealed.block_number);
+    let (read_id, block_number) = (sealed.read_id, sealed.block_number);
     let mut file = BufWriter::new(
         File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?,
     );
