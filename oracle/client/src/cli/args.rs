@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use contract_interface::{
     DeviceId, GrantId, Grantee, MspId, ParticipantId, Pseudonym, Purpose, RecordId, RecordType,
     Role, UtcTime,
@@ -201,7 +201,7 @@ pub(crate) struct RecordsList {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "which", required = true, multiple = false, args = ["record", "patient"])]
+#[command(group(ArgGroup::new("which").required(true).args(["record", "patient"])))]
 pub(crate) struct RecordsRead {
     /// The record to read.
     #[arg(long, value_name = "ID")]
@@ -278,7 +278,7 @@ pub(crate) struct GrantsRevoke {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "whose", required = true, multiple = false, args = ["patient", "grantee"])]
+#[command(group(ArgGroup::new("whose").required(true).args(["patient", "grantee"])))]
 pub(crate) struct GrantsList {
     /// Grants that this patient gave.
     #[arg(long, value_name = "PSEUDONYM")]
@@ -368,5 +368,35 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Salus::command().debug_assert();
+    }
+
+    #[test]
+    fn what_belongs_together_is_taken_and_what_does_not_is_refused() {
+        let id = "ab".repeat(16);
+        let parse = |line: &str| {
+            let line = line.replace("ID", &id);
+            Salus::try_parse_from(["salus"].into_iter().chain(line.split(' '))).map(|_| ())
+        };
+        for good in [
+            "records read --patient ID --type 8867-4 --purpose TREAT --out d",
+            "records read --record ID --purpose TREAT --json",
+            "grants list --patient ID",
+            "grants list --grantee ID --profile p",
+            "reads list",
+            "reads list --patient ID --from 2026-01-01T00:00:00Z",
+        ] {
+            assert!(parse(good).is_ok(), "{good}: {:?}", parse(good));
+        }
+        for bad in [
+            "records read --purpose TREAT",
+            "records read --record ID --patient ID --purpose TREAT",
+            "records read --record ID --type 8867-4 --purpose TREAT",
+            "records read --record ID --purpose FUN",
+            "grants list",
+            "grants give --to nobody --purpose TREAT",
+            "grants give --to organization:Org2MSP",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 }
