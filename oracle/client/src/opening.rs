@@ -110,7 +110,7 @@ impl SealedRecord {
         out: &mut impl Write,
     ) -> Result<(), ClientError> {
         let mut sealed = tempfile::tempfile()?;
-        self.receive(&mut sealed).await?;
+        self.receive_into(&mut sealed).await?;
         sealed.seek(SeekFrom::Start(0))?;
         let data_key = key
             .unwrap(&self.wrapped_key)
@@ -142,8 +142,13 @@ impl SealedRecord {
         Ok(())
     }
 
-    /// Takes in the sealed object; it must have the registered size and hash.
-    async fn receive(&mut self, file: &mut impl Write) -> Result<(), ClientError> {
+    /// Takes in the object as it is, still sealed, for opening it with other programs; it has the
+    /// registered size and SHA-256. It arrives once: afterwards there is nothing left to open.
+    ///
+    /// # Errors
+    /// [`ClientError::Integrity`] when it is not the registered object, and when `out` fails. What
+    /// `out` received MUST then be thrown away.
+    pub async fn receive_into(&mut self, out: &mut impl Write) -> Result<(), ClientError> {
         let limit = self.record.metadata.size;
         let mut hash = Sha256::new();
         let mut received = 0_u64;
@@ -159,7 +164,7 @@ impl SealedRecord {
                 return Err(self.mismatch("the size"));
             }
             hash.update(&data);
-            file.write_all(&data)?;
+            out.write_all(&data)?;
         }
         if hash.finalize().as_slice() != self.record.state.object_sha256.as_bytes() {
             return Err(self.mismatch("the object's SHA-256"));

@@ -210,13 +210,13 @@ pub(crate) struct RecordsRead {
     #[arg(long, value_name = "PSEUDONYM")]
     pub(crate) patient: Option<Pseudonym>,
     /// Only this type.
-    #[arg(long = "type", value_name = "CODE", requires = "patient")]
+    #[arg(long = "type", value_name = "CODE", conflicts_with = "record")]
     pub(crate) record_type: Option<RecordType>,
     /// Only records with a reading at or after this time.
-    #[arg(long, value_name = "TIME", requires = "patient")]
+    #[arg(long, value_name = "TIME", conflicts_with = "record")]
     pub(crate) from: Option<UtcTime>,
     /// Only records with a reading at or before this time.
-    #[arg(long, value_name = "TIME", requires = "patient")]
+    #[arg(long, value_name = "TIME", conflicts_with = "record")]
     pub(crate) to: Option<UtcTime>,
     /// Why you read: TREAT, HPAYMT, HOPERAT, HRESCH, PATRQT or BTG.
     #[arg(long)]
