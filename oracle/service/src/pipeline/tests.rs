@@ -152,12 +152,9 @@ impl Registrar for World {
             wraps.validate().unwrap();
             let row = (entry.clone(), private.clone(), wraps.clone());
             let mut records = self.records.lock().unwrap();
-            match records.insert(entry.record_id.to_string(), row.clone()) {
-                Some(old) => {
-                    assert_eq!(old, row, "another content under a registered ID");
-                    unchanged += 1;
-                }
-                None => {}
+            if let Some(old) = records.insert(entry.record_id.to_string(), row.clone()) {
+                assert_eq!(old, row, "another content under a registered ID");
+                unchanged += 1;
             }
         }
         self.after(fault).await;
@@ -477,10 +474,15 @@ async fn a_record_that_the_contract_refuses_hinders_no_other() {
     *world.refused.lock().unwrap() = Some("8480-6".to_owned());
     let mut life = Life::begin(dir.path(), &world);
     some_readings(&life, 0, 12).await;
+    while world.readings() < 8 || life.journal.counts().received > 0 {
+        tokio::task::yield_now().await;
+    }
+    let records = life.journal.clone();
     life.status
-        .wait_for(|status| status.parked == 1 && status.waiting == 1)
+        .wait_for(|status| status.parked > 0 && status.parked == records.counts().pinned as u64)
         .await
         .unwrap();
+    drop(records);
     assert_eq!(world.readings(), 8);
     life.crash().await;
     // The binding is mended and the oracle started again.

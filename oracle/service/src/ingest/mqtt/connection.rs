@@ -12,10 +12,9 @@ use bytes::{Bytes, BytesMut};
 use contract_interface::DeviceId;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use rumqttd::protocol::{
-    DisconnectReasonCode, Packet, PingResp, QoS, Subscribe, SubscribeReasonCode,
-};
+use rumqttd::protocol::{DisconnectReasonCode, Packet, PingResp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::delivery::{DeviceLink, Outgoing};
@@ -23,7 +22,7 @@ use super::outbound::Outbound;
 use super::refusal;
 use super::sessions::{Lease, Thumbprint};
 use super::wire::{self, FromDevice, Incoming, Version, WireError};
-use super::{Front, IN_FLIGHT_BYTES_MAX, RECEIVE_MAXIMUM, reply};
+use super::{Front, IN_FLIGHT_BYTES_MAX, LARGE_PACKET_BYTES, RECEIVE_MAXIMUM, reply};
 use crate::ingest::decode::Hints;
 use crate::ingest::intake::{self, IntakeError, Taken};
 use crate::ingest::topic::{self, TopicError};
@@ -38,12 +37,10 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 32 << 20;
 /// Certificate and registration are checked again this often.
 const RECHECK: Duration = Duration::from_secs(60);
-/// Subscriptions of one session.
-const SUBSCRIPTIONS_MAX: usize = 32;
 
 /// Why a connection ends.
 #[derive(Debug)]
-enum End {
+pub(super) enum End {
     /// The device left or the network failed.
     Gone,
     /// The device is told why, if it speaks MQTT 5.
@@ -80,18 +77,20 @@ pub(super) struct Peer {
 
 /// An accepted connection.
 pub(super) struct Connection<S> {
-    front: Arc<Front>,
+    pub(super) front: Arc<Front>,
     stream: S,
     input: BytesMut,
-    output: BytesMut,
-    peer: Peer,
+    pub(super) output: BytesMut,
+    pub(super) peer: Peer,
     asking: FuturesOrdered<Asking>,
     asking_bytes: usize,
-    link: Option<DeviceLink>,
-    outbound: Outbound,
-    subscriptions: Vec<(String, u8)>,
+    pub(super) link: Option<DeviceLink>,
+    pub(super) outbound: Outbound,
+    pub(super) subscriptions: Vec<(String, u8)>,
     last_packet: Instant,
     packet_began: Option<Instant>,
+    /// The place of the large packet that is being read.
+    large: Option<OwnedSemaphorePermit>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
@@ -109,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             subscriptions: Vec::new(),
             last_packet: Instant::now(),
             packet_began: None,
+            large: None,
         }
     }
 
@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     true => None,
                     false => self.packet_began.or_else(|| Some(Instant::now())),
                 };
-                return Ok(());
+                return self.place_for_large().await;
             };
             self.last_packet = Instant::now();
             self.packet_began = None;
@@ -242,6 +242,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 }
             };
             self.on_packet(packet).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a place before the body of a large packet is read. Meanwhile the device waits in TCP.
+    async fn place_for_large(&mut self) -> Result<(), End> {
+        let large = wire::announced(&self.input).is_some_and(|bytes| bytes > LARGE_PACKET_BYTES);
+        if large && self.large.is_none() {
+            let places = Arc::clone(&self.front.large);
+            let stopping = self.front.stopping.clone();
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                place = places.acquire_owned() => self.large = place.ok(),
+            }
+            self.packet_began = Some(Instant::now());
         }
         Ok(())
     }
@@ -324,11 +339,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Err(error) => Err(error),
         };
         self.asking_bytes += payload.len();
+        let place = self.large.take();
         self.asking.push_back(Box::pin(async move {
             let result = match submitted {
                 Ok(keeping) => keeping.outcome().await,
                 Err(error) => Err(error),
             };
+            drop(place);
             Asked {
                 qos,
                 pkid,
@@ -397,114 +414,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    async fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), End> {
-        let mut codes = Vec::with_capacity(subscribe.filters.len());
-        let mut allowed = Vec::new();
-        for filter in subscribe.filters {
-            let code = if filter.path.starts_with("$share/") {
-                SubscribeReasonCode::SharedSubscriptionsNotSupported
-            } else if !topic::may_subscribe(&self.peer.device, &filter.path) {
-                SubscribeReasonCode::NotAuthorized
-            } else if self.subscriptions.len() + allowed.len() >= SUBSCRIPTIONS_MAX {
-                SubscribeReasonCode::QuotaExceeded
-            } else if filter.qos == QoS::AtMostOnce {
-                allowed.push((filter.path, QoS::AtMostOnce));
-                SubscribeReasonCode::QoS0
-            } else {
-                allowed.push((filter.path, QoS::AtLeastOnce));
-                SubscribeReasonCode::QoS1
-            };
-            codes.push(code);
-        }
-        self.put(reply::subscribed(self.peer.version, subscribe.pkid, codes));
-        for (path, qos) in allowed {
-            self.subscribe(path, qos).await?;
-        }
-        Ok(())
-    }
-
-    async fn subscribe(&mut self, path: String, qos: QoS) -> Result<(), End> {
-        match self.subscriptions.iter().find(|(known, _)| *known == path) {
-            Some((_, granted)) if *granted == qos as u8 => return Ok(()),
-            Some(_) => drop(self.unsubscribe(&path).await?),
-            None => {}
-        }
-        if self.link.is_none() {
-            self.open_link().await?;
-        }
-        self.subscriptions.push((path.clone(), qos as u8));
-        if let Some(link) = self.link.as_mut() {
-            link.subscribe(path, qos).await.map_err(|_| End::Gone)?;
-        }
-        Ok(())
-    }
-
-    async fn unsubscribe(&mut self, path: &str) -> Result<bool, End> {
-        let before = self.subscriptions.len();
-        self.subscriptions.retain(|(known, _)| known != path);
-        let existed = self.subscriptions.len() < before;
-        if topic::may_subscribe(&self.peer.device, path)
-            && let Some(link) = self.link.as_mut()
-        {
-            let gone = link.unsubscribe(path.to_owned()).await;
-            gone.map_err(|_| End::Gone)?;
-        }
-        Ok(existed)
-    }
-
-    async fn open_link(&mut self) -> Result<(), End> {
-        let failed = |_| End::Tell(DisconnectReasonCode::UnspecifiedError, "delivery-failed");
-        let delivery = &self.front.delivery;
-        let lease = &self.peer.lease;
-        let name = lease.link_name();
-        if lease.is_kept() && !lease.resumed {
-            // Whatever the router remembers under this name belonged to another session.
-            let (old, _) = delivery.link(name.clone(), true).await.map_err(failed)?;
-            old.close().await;
-        }
-        let (link, _) = delivery
-            .link(name, !lease.is_kept())
-            .await
-            .map_err(failed)?;
-        self.link = Some(link);
-        Ok(())
-    }
-
-    async fn deliver(&mut self, message: Outgoing) -> Result<(), End> {
-        let before = self.output.len();
-        let packet = Packet::Publish(message.publish, message.properties);
-        let encoded = self.peer.version.encode(packet, &mut self.output);
-        let bytes = self.output.len() - before;
-        if encoded.is_err() {
-            return Err(End::Tell(
-                DisconnectReasonCode::UnspecifiedError,
-                "delivery-failed",
-            ));
-        }
-        if let Some(pkid) = message.pkid {
-            self.outbound.sent(pkid);
-        }
-        if self.peer.packet_bytes_max.is_some_and(|max| bytes > max) {
-            // MQTT 5, 3.1.2.11.4: a message the client cannot take is passed over as if it were delivered.
-            self.output.truncate(before);
-            tracing::warn!(device = %self.peer.device, bytes, "message larger than the device takes");
-            if let Some(pkid) = message.pkid {
-                self.acknowledged(pkid).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn acknowledged(&mut self, pkid: u16) -> Result<(), End> {
-        let due = self.outbound.acknowledged(pkid);
-        if let Some(link) = self.link.as_mut() {
-            for pkid in due {
-                link.acknowledge(pkid).await.map_err(|_| End::Gone)?;
-            }
-        }
-        Ok(())
-    }
-
     async fn recheck(&mut self) -> Result<(), End> {
         let not_authorized =
             || End::Tell(DisconnectReasonCode::NotAuthorized, "device-not-authorized");
@@ -522,7 +431,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    fn put(&mut self, packet: Packet) {
+    pub(super) fn put(&mut self, packet: Packet) {
         if let Err(error) = self.peer.version.encode(packet, &mut self.output) {
             tracing::error!(%error, "a packet could not be encoded");
         }

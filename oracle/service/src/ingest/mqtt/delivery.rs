@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
+use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{
     Disconnect, DisconnectReasonCode, Filter, Packet, PubAck, PubAckReason, Publish,
     PublishProperties, QoS, RetainForwardRule, Subscribe, Unsubscribe,
@@ -32,7 +32,8 @@ const PUBLISHER: &str = "oracle";
 #[error("the router does not answer")]
 pub struct DeliveryError;
 
-type Build = dyn Fn(&str, bool) -> Result<(LinkTx, LinkRx, Notification), LinkError> + Send + Sync;
+type Build =
+    dyn Fn(&str, bool) -> Result<(LinkTx, LinkRx, Notification), DeliveryError> + Send + Sync;
 
 /// Publishes to devices and connects them; cheap to clone.
 #[derive(Clone)]
@@ -71,8 +72,9 @@ impl Delivery {
             LinkBuilder::new(name, router.clone())
                 .clean_session(clean)
                 .build()
+                .map_err(|_| DeliveryError)
         });
-        let (publisher, watch, _) = build(PUBLISHER, true).map_err(|_| DeliveryError)?;
+        let (publisher, watch, _) = build(PUBLISHER, true)?;
         let delivery = Self {
             build,
             publisher: Arc::new(Mutex::new(publisher)),
@@ -104,9 +106,7 @@ impl Delivery {
     ) -> Result<(DeviceLink, bool), DeliveryError> {
         let build = Arc::clone(&self.build);
         let built = tokio::task::spawn_blocking(move || build(&name, clean)).await;
-        let (tx, rx, notification) = built
-            .map_err(|_| DeliveryError)?
-            .map_err(|_| DeliveryError)?;
+        let (tx, rx, notification) = built.map_err(|_| DeliveryError)??;
         let present = match Option::<Packet>::from(notification) {
             Some(Packet::ConnAck(ack, _)) => ack.session_present,
             _ => return Err(DeliveryError),

@@ -12,6 +12,7 @@ mod outbound;
 mod refusal;
 mod reply;
 mod sessions;
+mod subscribing;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -46,6 +47,10 @@ use sessions::Sessions;
 pub const RECEIVE_MAXIMUM: u16 = 128;
 /// Payload bytes of one device in the works beyond which no more is read from it.
 const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
+/// A packet of more bytes needs one of the places for large ones before its body is read.
+const LARGE_PACKET_BYTES: usize = 64 << 10;
+/// Large packets in memory at the same time, of all devices; with the largest packet this bounds their bytes.
+const LARGE_PACKETS_MAX: usize = 32;
 /// The CRL and the CAs are read again this often.
 const MSP_RELOAD: Duration = Duration::from_secs(30);
 /// Pause after an accept that failed for want of file descriptors.
@@ -112,6 +117,7 @@ struct Front {
     sessions: Arc<Sessions>,
     seats: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
+    large: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
@@ -174,6 +180,7 @@ impl BoundFront {
                 sessions: Arc::new(Sessions::default()),
                 seats: Arc::new(Semaphore::new(limits.connections)),
                 handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+                large: Arc::new(Semaphore::new(LARGE_PACKETS_MAX)),
                 stopping: CancellationToken::new(),
             }),
             secure,

@@ -88,6 +88,16 @@ const DISCONNECT: u8 = 14;
 /// Length of the name `MQTT` with its length, at the start of a CONNECT.
 const PROTOCOL_NAME: &[u8] = b"\0\x04MQTT";
 
+/// Bytes of the packet at the start of the buffer, once its header says so; `None` before.
+pub(super) fn announced(buffer: &BytesMut) -> Option<usize> {
+    match v4::check(buffer.iter(), usize::MAX) {
+        Ok(header) => Some(header.frame_length()),
+        // Of an unfinished header one or two bytes are said to be missing, too few to matter.
+        Err(Error::InsufficientBytes(missing)) => Some(buffer.len() + missing),
+        Err(_) => None,
+    }
+}
+
 /// Cuts the first packet off the buffer, `None` while bytes are missing.
 pub(super) fn take_frame(
     buffer: &mut BytesMut,
