@@ -14,6 +14,7 @@
 mod bundle;
 mod callers;
 mod context;
+mod lent_body;
 mod openapi;
 mod permit_body;
 mod problem;

@@ -23,10 +23,6 @@ use crate::ledger::Viewer;
 
 /// Time for a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of a body beyond its limit that are read, so that its sender reads the refusal.
-const DISCARDED_BYTES_MAX: usize = 8 << 20;
-/// Time for reading them.
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// Media type of a compact JWS (RFC 7515).
 const JOSE: &str = "application/jose";
 /// Media type of JSON.
@@ -203,8 +199,6 @@ async fn collect<B: Buf>(
             Problem::malformed("The request ended before all of it arrived.").caused_by(error)
         })?;
         if (body.len() + chunk.remaining()) as u64 > limit {
-            // Whoever is still sending when the connection closes never sees the answer.
-            let _ = tokio::time::timeout(DISCARD_TIMEOUT, discard(stream)).await;
             return Err(Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "BODY_TOO_LARGE",
@@ -219,19 +213,6 @@ async fn collect<B: Buf>(
         }
     }
     Ok(body.freeze())
-}
-
-/// Reads on and keeps nothing, as far as is fair.
-async fn discard<B: Buf>(
-    mut stream: std::pin::Pin<&mut impl Stream<Item = Result<B, warp::Error>>>,
-) {
-    let mut left = DISCARDED_BYTES_MAX;
-    while let Some(Ok(chunk)) = stream.next().await {
-        match left.checked_sub(chunk.remaining()) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
 }
 
 fn slow_body() -> Problem {

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::api::context::{Peer, TraceId};
+use crate::api::lent_body;
 use crate::api::permit_body::PermitBody;
 use crate::api::problem::{self, Problem};
 use crate::api::routes::Routes;
@@ -255,13 +256,9 @@ impl Edge {
     }
 
     /// Answers one request. A place is held until the last byte of the body is sent.
-    pub(crate) async fn answer<B>(
-        &self,
-        mut request: Request<B>,
-        peer: Peer,
-    ) -> Response<PermitBody>
+    pub(crate) async fn answer<B>(&self, request: Request<B>, peer: Peer) -> Response<PermitBody>
     where
-        B: hyper::body::Body + Send + Sync + 'static,
+        B: hyper::body::Body + Send + Sync + Unpin + 'static,
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
@@ -275,6 +272,9 @@ impl Edge {
                 .to_response(trace_id)
                 .map(PermitBody::without_place);
         };
+        let (parts, body) = request.into_parts();
+        let (body, lender) = lent_body::lend(body);
+        let mut request = Request::from_parts(parts, body);
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(trace_id);
         let answering = tokio::time::timeout(self.timeout, self.routes.answer(request));
@@ -282,6 +282,7 @@ impl Edge {
             Ok(response) => span.in_scope(|| problem::render(response, trace_id)),
             Err(_) => span.in_scope(|| Problem::timeout().to_response(trace_id)),
         };
+        lender.discard_rest().await;
         let status = response.status().as_u16();
         let elapsed = started.elapsed();
         metrics::counter!("salus_rest_requests_total", "method" => method.to_string(), "status" => status.to_string())
