@@ -1,10 +1,15 @@
 //! Tests of the whole system with real processes. One binary, since linking is what costs.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 mod bad_input;
 mod clients;
 mod dependencies;
+mod judges_fabric;
+mod judges_sealed;
 mod kills;
 mod network;
 mod secrecy;
