@@ -488,18 +488,18 @@ async fn metrics_are_not_for_everyone() {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }
 
-/// The description as it was last agreed on; `SALUS_REWRITE_GOLDEN=1` writes it anew.
+/// The description as it was last agreed on; `SALUS_BLESS=1` writes it anew.
 #[tokio::test]
 async fn the_description_is_the_golden_one() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
     let mut described = openapi_document().to_pretty_json().expect("JSON");
     described.push('\n');
-    if std::env::var_os("SALUS_REWRITE_GOLDEN").is_some() {
+    if std::env::var_os("SALUS_BLESS").is_some() {
         std::fs::write(&path, &described).expect("written");
     }
     let golden = std::fs::read_to_string(&path).expect("the golden file");
     assert!(
         described == golden,
-        "the API's description has changed; look at it and set SALUS_REWRITE_GOLDEN=1"
+        "the API's description has changed; look at it and set SALUS_BLESS=1"
     );
 }
