@@ -1,6 +1,6 @@
 //! The oracle's configuration: one TOML file, read once, typed.
 //!
-//! Two levels. [`raw`] holds what the file says, key by key, and refuses keys nobody knows.
+//! Two levels. The module `raw` holds what the file says, key by key, and refuses keys nobody knows.
 //! [`Config`] holds real types, built by one function that reports every problem it finds at
 //! once, so that an operator mends a file in one go. Nothing here opens a socket; a relative path
 //! is relative to the folder of the configuration file, never to the current folder.

@@ -2,7 +2,7 @@
 //! certificate it shows.
 //!
 //! TLS proves possession and nothing more. Whether a certificate is anyone's (chain, NodeOU,
-//! revocation, expiry) is decided by the MSPs on every request, in [`super::callers`]: so a
+//! revocation, expiry) is decided by the MSPs on every request, in the module `callers`: so a
 //! revocation bites on open connections, and a caller with an expired certificate is told so in a
 //! sentence instead of a TLS alert. A certificate is optional here and required per route.
 
