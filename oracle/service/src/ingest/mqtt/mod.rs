@@ -1,6 +1,6 @@
 //! The MQTT front: 3.1.1 and 5 on one port, TLS with client certificates, each device on its own topics only.
 //!
-//! Its own accept loop; rumqttd parses packets ([`wire`]) and keeps subscriptions ([`delivery`]). The contract is
+//! Its own accept loop; rumqttd parses packets (`wire`) and keeps subscriptions (`delivery`). The contract is
 //! that of Eclipse Hono's MQTT adapter: fixed topics, no wills, nothing retained, and an acknowledgement means that
 //! the message is durable. Who a device is comes from its certificate; on the insecure port, which listens on
 //! loopback only, from its client identifier.
