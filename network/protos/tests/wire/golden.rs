@@ -8,7 +8,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, Value};
 
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/protos/fields.txt");
+const GOLDEN: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/golden/protos/fields.txt"
+);
 
 #[test]
 fn every_field_has_upstreams_number_and_type() {
@@ -16,7 +19,9 @@ fn every_field_has_upstreams_number_and_type() {
     let mut seen = BTreeSet::new();
     for line in golden().lines() {
         let words: Vec<&str> = line.split(' ').collect();
-        let ["field", message, field, bytes] = words[..] else { continue };
+        let ["field", message, field, bytes] = words[..] else {
+            continue;
+        };
         let descriptor = pool.get_message_by_name(message).unwrap();
         let decoded = DynamicMessage::decode(descriptor, &*unhex(bytes)).unwrap();
         let set: Vec<(FieldDescriptor, &Value)> = decoded.fields().collect();
@@ -27,9 +32,16 @@ fn every_field_has_upstreams_number_and_type() {
         seen.insert(format!("{message}.{field}"));
     }
     let ours: BTreeSet<String> = messages(&pool)
-        .flat_map(|m| m.fields().map(|f| f.full_name().to_owned()).collect::<Vec<_>>())
+        .flat_map(|m| {
+            m.fields()
+                .map(|f| f.full_name().to_owned())
+                .collect::<Vec<_>>()
+        })
         .collect();
-    assert_eq!(ours, seen, "fields without golden bytes, or golden bytes without a field");
+    assert_eq!(
+        ours, seen,
+        "fields without golden bytes, or golden bytes without a field"
+    );
 }
 
 #[test]
@@ -45,7 +57,11 @@ fn every_enum_value_is_upstreams() {
         })
         .collect();
     let text = golden();
-    let upstream = text.lines().filter(|l| l.starts_with("enum ")).map(str::to_owned).collect();
+    let upstream = text
+        .lines()
+        .filter(|l| l.starts_with("enum "))
+        .map(str::to_owned)
+        .collect();
     assert_eq!(ours, upstream);
 }
 
@@ -54,7 +70,10 @@ fn check_value(field: &FieldDescriptor, value: &Value, line: &str) {
         Value::List(list) => &list[0],
         Value::Map(map) => {
             let key = map.keys().next().unwrap();
-            assert!(*key == MapKey::String("key".into()) || *key == MapKey::U64(7), "{line}");
+            assert!(
+                *key == MapKey::String("key".into()) || *key == MapKey::U64(7),
+                "{line}"
+            );
             map.values().next().unwrap()
         }
         other => other,
@@ -70,7 +89,10 @@ fn check_value(field: &FieldDescriptor, value: &Value, line: &str) {
         Value::U32(n) => assert_eq!(*n, number, "{line}"),
         Value::U64(n) => assert_eq!(*n, u64::from(number), "{line}"),
         Value::EnumNumber(n) => assert_eq!(*n, 1, "{line}"),
-        Value::Message(_) => assert!(!matches!(field.kind(), Kind::String | Kind::Bytes), "{line}"),
+        Value::Message(_) => assert!(
+            !matches!(field.kind(), Kind::String | Kind::Bytes),
+            "{line}"
+        ),
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -81,7 +103,8 @@ fn messages(pool: &DescriptorPool) -> impl Iterator<Item = prost_reflect::Messag
 }
 
 fn pool() -> DescriptorPool {
-    let descriptors = crate::bootstrap::compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("proto"));
+    let descriptors =
+        crate::bootstrap::compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("proto"));
     DescriptorPool::from_file_descriptor_set(descriptors).unwrap()
 }
 

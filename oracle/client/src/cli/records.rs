@@ -1,8 +1,10 @@
 //! `salus records`.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
 };
 
 use anyhow::{Context as _, Result};
@@ -16,6 +18,9 @@ use crate::{
     args::{RecordsList, RecordsRead, RecordsSignRead},
     output::Output,
 };
+
+/// Readable by its owner only.
+const PRIVATE_MODE: u32 = 0o600;
 
 pub(crate) async fn list(client: &Client, args: &RecordsList, out: Output) -> Result<()> {
     let records = client
@@ -97,7 +102,7 @@ async fn read_one(
     let partial = path.with_extension("partial");
     let (read_id, block_number) = (sealed.read_id, sealed.block_number);
     let mut file = BufWriter::new(
-        File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?,
+        create_private(&partial).with_context(|| format!("cannot write {}", partial.display()))?,
     );
     let key = client.encryption_key()?;
     let readings = if is_segment {
@@ -129,6 +134,20 @@ async fn read_one(
     Ok(())
 }
 
+/// Makes a file for opened readings that only its owner may read, anew: one that lies there from
+/// before keeps its mode and may be a link to elsewhere.
+fn create_private(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE_MODE)
+        .open(path)
+}
+
 pub(crate) fn sign_read(profile: &Profile, args: &RecordsSignRead, out: Output) -> Result<()> {
     let identity =
         fabric_msp::SigningIdentity::from_msp_dir(profile.msp_id.parse()?, &profile.msp_dir)?;
@@ -139,4 +158,27 @@ pub(crate) fn sign_read(profile: &Profile, args: &RecordsSignRead, out: Output) 
     let request = signing::sign(&identity, &profile.channel, body)?;
     out.result(&json!({ "request": request }), &request)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn opened_readings_are_not_readable_by_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.partial");
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "kept").unwrap();
+        for _ in 0..2 {
+            drop(create_private(&path).unwrap());
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, PRIVATE_MODE);
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "kept");
+    }
 }
