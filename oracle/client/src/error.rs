@@ -92,6 +92,14 @@ pub enum ClientError {
         /// What was compared.
         what: &'static str,
     },
+    /// The record holds one document or image, which is opened into a file.
+    #[error("record {record_id} holds {content_type}, not readings: open it into a file")]
+    NotReadings {
+        /// The record.
+        record_id: RecordId,
+        /// What it holds.
+        content_type: String,
+    },
     /// The profile has no encryption key, or not the one that the record was released to.
     #[error("the record cannot be opened with this profile's encryption key: {problem}")]
     Key {

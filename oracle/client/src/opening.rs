@@ -83,6 +83,12 @@ impl SealedRecord {
     /// [`ClientError::Integrity`], [`ClientError::Key`] or [`ClientError::TooLarge`]; the readings
     /// are handed out only when every check has passed.
     pub async fn open(mut self, key: &PrivateKey) -> Result<OpenedRecord, ClientError> {
+        if self.record.metadata.content_type != segment::MEDIA_TYPE {
+            return Err(ClientError::NotReadings {
+                record_id: self.record.metadata.record_id,
+                content_type: self.record.metadata.content_type,
+            });
+        }
         if self.record.metadata.plaintext_size > MEMORY_BYTES_MAX {
             return Err(ClientError::TooLarge {
                 limit: MEMORY_BYTES_MAX,
@@ -176,16 +182,10 @@ impl SealedRecord {
     fn readings(&self, plaintext: &[u8]) -> Result<Vec<SegmentItem>, ClientError> {
         let mut tree = MemoryBackedTree::<Sha256, Vec<u8>>::new();
         let mut readings = Vec::new();
-        if self.record.metadata.content_type == segment::MEDIA_TYPE {
-            for item in segment::decode(plaintext) {
-                let item = item.map_err(|_| self.mismatch("the form of a segment"))?;
-                tree.push(item.bytes.to_vec());
-                readings.push(item.item);
-            }
-        } else {
-            return Err(ClientError::Malformed {
-                what: "a record of readings",
-            });
+        for item in segment::decode(plaintext) {
+            let item = item.map_err(|_| self.mismatch("the form of a segment"))?;
+            tree.push(item.bytes.to_vec());
+            readings.push(item.item);
         }
         let count_matches = usize::try_from(self.record.metadata.readings)
             .is_ok_and(|expected| expected == readings.len());

@@ -85,6 +85,7 @@ fn advice(error: &anyhow::Error) -> Option<String> {
         ClientError::Unreachable { .. } => {
             Some("is the oracle running, and is the address in your profile right?".to_owned())
         }
+        ClientError::NotReadings { .. } => Some("name a folder with --out DIR".to_owned()),
         ClientError::Integrity { .. } => {
             Some("keep what you have and tell your organisation's administrator".to_owned())
         }
