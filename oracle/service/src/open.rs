@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use cid::Cid;
 use contract_interface::{
-    AuthorizeRead, Decision, KeyWrap, Participant, Record, RecordId, SignedRequest,
+    AuthorizeRead, Decision, KeyWrap, Participant, Record, RecordId, RecordState, RecordWraps,
+    SignedRequest,
 };
 use sealed_object::{AssociatedData, DataKey, PrivateKey, PublicKey};
 
@@ -168,13 +169,29 @@ impl Opener {
     /// The data key as it was wrapped for this oracle.
     async fn own_wrap(&self, id: &RecordId, record: &Record) -> Result<KeyWrap, ReadError> {
         let wraps = self.ledger.wraps(id).await?;
-        wraps
-            .for_kid(self.key.public_key().thumbprint())
-            .cloned()
-            .ok_or_else(|| ReadError::NoKeyHere {
-                msp_id: record.state.msp_id.clone(),
-            })
+        let kid = self.key.public_key().thumbprint();
+        usable_wrap(&record.state, &wraps, self.ledger.msp_id().as_str(), kid)
     }
+}
+
+/// The wrap for `kid`, of a record that the oracle's own organisation registered.
+///
+/// A wrap does not say which record it belongs to, and every member of the collection sees all of
+/// them. Another organisation could put one of this oracle's wraps into a record of its own, permit
+/// itself to read that, and have this oracle open the key of the first record for it. So a wrap
+/// MUST NOT be opened on another organisation's word.
+fn usable_wrap(
+    state: &RecordState,
+    wraps: &RecordWraps,
+    own_msp_id: &str,
+    kid: &str,
+) -> Result<KeyWrap, ReadError> {
+    let wrap = wraps
+        .for_kid(kid)
+        .filter(|_| state.msp_id.as_str() == own_msp_id);
+    wrap.cloned().ok_or_else(|| ReadError::NoKeyHere {
+        msp_id: state.msp_id.clone(),
+    })
 }
 
 /// The key that the reader registered to receive data keys with.
@@ -196,4 +213,41 @@ fn rewrap(
     let data_key = key.unwrap(&own.jwe)?;
     let wrapped = reader.wrap(&data_key)?;
     Ok((data_key, wrapped))
+}
+
+#[cfg(test)]
+mod tests {
+    use contract_interface::{Digest, RecordStatus};
+
+    use super::*;
+
+    const KID: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    #[test]
+    fn a_wrap_copied_into_another_organisations_record_is_not_opened() {
+        let state = |msp_id: &str| RecordState {
+            object_sha256: Digest::of(b"object"),
+            commitment: Digest::of(b"commitment"),
+            msp_id: msp_id.parse().unwrap(),
+            tx_id: "tx".to_owned(),
+            version: 1,
+            previous: None,
+            status: RecordStatus::Active,
+        };
+        let wraps = RecordWraps {
+            record_id: RecordId::from_bytes([1; 16]),
+            wraps: vec![KeyWrap {
+                kid: KID.to_owned(),
+                jwe: "a.b.c.d.e".to_owned(),
+            }],
+        };
+        let own = usable_wrap(&state("Org1MSP"), &wraps, "Org1MSP", KID).unwrap();
+        assert_eq!(own, wraps.wraps[0]);
+        for (registrar, kid) in [("Org2MSP", KID), ("Org1MSP", "other")] {
+            let refused = usable_wrap(&state(registrar), &wraps, "Org1MSP", kid);
+            assert!(
+                matches!(refused, Err(ReadError::NoKeyHere { msp_id }) if msp_id.as_str() == registrar)
+            );
+        }
+    }
 }
