@@ -62,6 +62,7 @@ struct Asked {
 }
 
 type Asking = Pin<Box<dyn Future<Output = Asked> + Send>>;
+type Waiting = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
 /// Who is at the other end, once its CONNECT was accepted.
 pub(super) struct Peer {
@@ -91,6 +92,9 @@ pub(super) struct Connection<S> {
     packet_began: Option<Instant>,
     /// The place of the large packet that is being read.
     large: Option<OwnedSemaphorePermit>,
+    /// The wait for that place. While it lasts nothing more is read, but everything else goes on: what this
+    /// connection asked of the journal may hold the places that others wait for.
+    large_wait: Option<Waiting>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
@@ -109,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             last_packet: Instant::now(),
             packet_began: None,
             large: None,
+            large_wait: None,
         }
     }
 
@@ -180,6 +185,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     Err(End::Tell(DisconnectReasonCode::SessionTakenOver, "session-taken-over"))
                 }
                 Some(asked) = self.asking.next() => self.answered(asked).await,
+                place = wait_maybe(&mut self.large_wait) => {
+                    self.large_wait = None;
+                    self.large = place;
+                    self.packet_began = Some(Instant::now());
+                    Ok(())
+                }
+                // Before the reading, so that a device that never pauses is checked nevertheless.
+                _ = recheck.tick() => self.recheck().await,
                 message = next_message(&mut self.link), if room => match message {
                     Ok(message) => self.deliver(message).await,
                     Err(_) => Err(End::Tell(DisconnectReasonCode::UnspecifiedError, "delivery-failed")),
@@ -191,7 +204,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 () = tokio::time::sleep_until(deadline), if may_read => {
                     Err(End::Tell(DisconnectReasonCode::KeepAliveTimeout, "keep-alive-timeout"))
                 }
-                _ = recheck.tick() => self.recheck().await,
             };
             if let Err(end) = step {
                 return end;
@@ -201,7 +213,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// No more is read than the journal can take: back-pressure reaches the device through TCP.
     fn may_read(&self) -> bool {
-        self.asking.len() < usize::from(RECEIVE_MAXIMUM) && self.asking_bytes < IN_FLIGHT_BYTES_MAX
+        self.large_wait.is_none()
+            && self.asking.len() < usize::from(RECEIVE_MAXIMUM)
+            && self.asking_bytes < IN_FLIGHT_BYTES_MAX
     }
 
     fn deadline(&self) -> Instant {
@@ -230,7 +244,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     true => None,
                     false => self.packet_began.or_else(|| Some(Instant::now())),
                 };
-                return self.place_for_large().await;
+                self.want_place_for_large();
+                return Ok(());
             };
             self.last_packet = Instant::now();
             self.packet_began = None;
@@ -242,23 +257,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 }
             };
             self.on_packet(packet).await?;
+            // A message on its way to the disk has taken its place along.
+            self.large = None;
         }
         Ok(())
     }
 
-    /// Waits for a place before the body of a large packet is read. Meanwhile the device waits in TCP.
-    async fn place_for_large(&mut self) -> Result<(), End> {
+    /// Asks for a place before the body of a large packet is read. Meanwhile the device waits in TCP.
+    fn want_place_for_large(&mut self) {
         let large = wire::announced(&self.input).is_some_and(|bytes| bytes > LARGE_PACKET_BYTES);
-        if large && self.large.is_none() {
+        if large && self.large.is_none() && self.large_wait.is_none() {
             let places = Arc::clone(&self.front.large);
-            let stopping = self.front.stopping.clone();
-            tokio::select! {
-                () = stopping.cancelled() => {}
-                place = places.acquire_owned() => self.large = place.ok(),
-            }
-            self.packet_began = Some(Instant::now());
+            self.large_wait = Some(Box::pin(async move { places.acquire_owned().await.ok() }));
         }
-        Ok(())
     }
 
     /// 3.1.1 has no way to say what is wrong with a packet; the dead letter has.
@@ -458,6 +469,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
             Ok(Err(_)) | Err(_) => Err(End::Gone),
         }
+    }
+}
+
+/// The place waited for; never, if none is.
+async fn wait_maybe(waiting: &mut Option<Waiting>) -> Option<OwnedSemaphorePermit> {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
     }
 }
 

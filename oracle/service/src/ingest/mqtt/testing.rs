@@ -75,6 +75,11 @@ impl Rig {
     }
 
     pub(super) async fn with(limits: Limits, journal_bytes: u64) -> Self {
+        Self::with_window(limits, journal_bytes, Duration::ZERO).await
+    }
+
+    /// The journal waits for `window` before each sync.
+    pub(super) async fn with_window(limits: Limits, journal_bytes: u64, window: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let msp_id = fabric_msp::MspId::parse("Org1MSP").unwrap();
         let organization =
@@ -101,7 +106,7 @@ impl Rig {
             key_file: dir.path().join("journal.key"),
             max_bytes: journal_bytes,
             file_bytes: journal_bytes / 8,
-            fsync_window: Duration::ZERO,
+            fsync_window: window,
             remember_per_device: 64,
         };
         let journal = Journal::open(&config).unwrap();

@@ -353,6 +353,33 @@ async fn a_packet_too_large_is_refused_before_it_is_read() {
     rig.stop().await;
 }
 
+/// Places for large packets are held by messages on their way to the disk. Who waits for a place must go on bringing
+/// its own messages there, or everyone waits for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_large_messages_than_places_are_all_acknowledged() {
+    let window = Duration::from_millis(300);
+    let rig = Rig::with_window(Limits::default(), 1 << 30, window).await;
+    let mut client = rig.connected(4, "hr-1").await;
+    let count = u16::try_from(super::LARGE_PACKETS_MAX).unwrap() * 2;
+    let mut all = Vec::new();
+    for number in 1..=count {
+        let mut payload = reading(u64::from(number));
+        payload.extend(vec![b' '; super::LARGE_PACKET_BYTES]);
+        all.extend(publish(4, AT_LEAST_ONCE, OWN, number, &[], &payload));
+    }
+    let talk = async {
+        client.send(&all).await;
+        for number in 1..=count {
+            let [high, low] = number.to_be_bytes();
+            assert_eq!(client.packet().await.unwrap(), [0x40, 2, high, low]);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), talk)
+        .await
+        .unwrap();
+    rig.stop().await;
+}
+
 /// A flaky radio: connections that break at once, again and again, under one name.
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_connections_leave_the_front_alive() {

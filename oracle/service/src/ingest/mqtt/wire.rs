@@ -85,6 +85,10 @@ const PUBREL: u8 = 6;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 const DISCONNECT: u8 = 14;
+/// Bytes of any packet but a PUBLISH. Its many small parts take far more memory than bytes on the wire.
+const CONTROL_BYTES_MAX: usize = 64 << 10;
+/// Bytes of the properties of a PUBLISH, for the same reason.
+const PROPERTIES_BYTES_MAX: usize = 64 << 10;
 /// Length of the name `MQTT` with its length, at the start of a CONNECT.
 const PROTOCOL_NAME: &[u8] = b"\0\x04MQTT";
 
@@ -103,6 +107,10 @@ pub(super) fn take_frame(
     buffer: &mut BytesMut,
     bytes_max: usize,
 ) -> Result<Option<Frame>, WireError> {
+    let bytes_max = match buffer.first() {
+        Some(first) if first >> 4 != PUBLISH => bytes_max.min(CONTROL_BYTES_MAX),
+        _ => bytes_max,
+    };
     match v4::check(buffer.iter(), bytes_max) {
         Ok(header) => Ok(Some(Frame {
             bytes: buffer.split_to(header.frame_length()),
@@ -198,6 +206,9 @@ impl Frame {
             return Err(WireError::Malformed);
         }
         let pkid = if qos == 0 { 0 } else { self.packet_id()? };
+        if version == Version::V5 && self.property_bytes(qos)? > PROPERTIES_BYTES_MAX {
+            return Err(WireError::TooLarge);
+        }
         match version.decode(self.bytes)? {
             Packet::Publish(publish, properties) => Ok(FromDevice::Publish(Box::new(Incoming {
                 qos,
@@ -211,14 +222,33 @@ impl Frame {
         }
     }
 
-    /// The packet identifier of a PUBLISH, which rumqttd keeps to itself: two bytes after the topic.
-    fn packet_id(&self) -> Result<u16, WireError> {
+    /// What follows the topic of a PUBLISH.
+    fn after_topic(&self) -> Result<&[u8], WireError> {
         let body = self.body();
         let length = body.first_chunk::<2>().ok_or(WireError::Malformed)?;
         let after = 2 + usize::from(u16::from_be_bytes(*length));
-        let id = body
-            .get(after..)
-            .and_then(|rest| rest.first_chunk::<2>())
+        body.get(after..).ok_or(WireError::Malformed)
+    }
+
+    /// Announced bytes of a PUBLISH's properties in MQTT 5: seven bits a byte, at most four bytes.
+    fn property_bytes(&self, qos: u8) -> Result<usize, WireError> {
+        let rest = self.after_topic()?;
+        let rest = rest.get(if qos == 0 { 0 } else { 2 }..);
+        let mut bytes = 0;
+        for (at, byte) in rest.into_iter().flatten().take(4).enumerate() {
+            bytes |= usize::from(byte & 0x7f) << (7 * at);
+            if byte & 0x80 == 0 {
+                return Ok(bytes);
+            }
+        }
+        Err(WireError::Malformed)
+    }
+
+    /// The packet identifier of a PUBLISH, which rumqttd keeps to itself: two bytes after the topic.
+    fn packet_id(&self) -> Result<u16, WireError> {
+        let id = self
+            .after_topic()?
+            .first_chunk::<2>()
             .ok_or(WireError::Malformed)?;
         match u16::from_be_bytes(*id) {
             0 => Err(WireError::Malformed),
@@ -337,6 +367,37 @@ mod tests {
         let mut partial = BytesMut::from(&[0x30, 0x05, 0][..]);
         assert!(take_frame(&mut partial, LIMIT).unwrap().is_none());
         assert_eq!(partial.len(), 3);
+    }
+
+    /// Millions of one-byte filters, or of user properties, would become gigabytes once decoded.
+    #[test]
+    fn many_small_parts_are_refused_by_their_announced_bytes() {
+        let large = 8 << 20;
+        for first in [0x82, 0xa2, 0x10, 0x40, 0xc0] {
+            let mut header = BytesMut::from(&[first, 0x81, 0x80, 0x04][..]);
+            let error = take_frame(&mut header, large).unwrap_err();
+            assert_eq!(error, WireError::TooLarge, "{first:x}");
+        }
+        let mut header = BytesMut::from(&[0x32, 0x81, 0x80, 0x04][..]);
+        assert!(take_frame(&mut header, large).unwrap().is_none());
+        for (quality, identifier) in [(0x30, &b""[..]), (0x32, b"\0\x07")] {
+            let mut body = b"\0\x01a".to_vec();
+            body.extend_from_slice(identifier);
+            body.extend_from_slice(&[0x81, 0x80, 0x04]);
+            body.resize(body.len() + 65_537, 0);
+            let mut bytes = vec![quality];
+            bytes.extend_from_slice(&[
+                u8::try_from(body.len() & 0x7f).unwrap() | 0x80,
+                u8::try_from(body.len() >> 7 & 0x7f).unwrap() | 0x80,
+                u8::try_from(body.len() >> 14).unwrap(),
+            ]);
+            bytes.extend_from_slice(&body);
+            let frame = take_frame(&mut BytesMut::from(&bytes[..]), large);
+            let error = frame.unwrap().unwrap().decode(Version::V5).unwrap_err();
+            assert_eq!(error, WireError::TooLarge);
+        }
+        let bytes = b"\x30\x04\0\x01a\xff";
+        assert!(frame(bytes).decode(Version::V5).is_err());
     }
 
     #[test]
