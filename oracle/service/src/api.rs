@@ -21,6 +21,7 @@ mod problem;
 mod readiness;
 mod request;
 mod routes;
+mod scalars;
 mod server;
 mod signed;
 #[cfg(test)]

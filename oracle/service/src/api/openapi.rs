@@ -1,6 +1,10 @@
 //! The API's description, gathered from the handlers.
 
+use std::sync::LazyLock;
+
+use http::Method;
 use utoipa::OpenApi;
+use utoipa::openapi::PathItem;
 
 use crate::api::routes::{content, devices, grants, health, participants, reads, records};
 
@@ -38,6 +42,42 @@ use crate::api::routes::{content, devices, grants, health, participants, reads, 
     )
 )]
 struct Description;
+
+/// Every described address, as its segments, with its methods.
+static ADDRESSES: LazyLock<Vec<(Vec<String>, Vec<Method>)>> = LazyLock::new(|| {
+    let paths = document().paths.paths.into_iter();
+    paths
+        .map(|(path, item)| (segments(&path).map(str::to_owned).collect(), methods(&item)))
+        .collect()
+});
+
+/// The methods that an address takes; none where there is nothing.
+pub(crate) fn methods_at(path: &str) -> &'static [Method] {
+    let fits = |template: &[String]| {
+        let is_same = |(asked, known): (&str, &String)| known.starts_with('{') || asked == known;
+        segments(path).count() == template.len() && segments(path).zip(template).all(is_same)
+    };
+    let found = ADDRESSES.iter().find(|(template, _)| fits(template));
+    found.map_or(&[], |(_, methods)| methods)
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
+}
+
+fn methods(item: &PathItem) -> Vec<Method> {
+    let known = [
+        (Method::GET, &item.get),
+        (Method::POST, &item.post),
+        (Method::PUT, &item.put),
+        (Method::PATCH, &item.patch),
+        (Method::DELETE, &item.delete),
+    ];
+    let described = known
+        .into_iter()
+        .filter(|(_, operation)| operation.is_some());
+    described.map(|(method, _)| method).collect()
+}
 
 /// The OpenAPI document.
 #[must_use]

@@ -16,6 +16,7 @@ use warp::reject::{InvalidQuery, MethodNotAllowed, Rejection};
 use warp::reply::{Reply, Response};
 
 use crate::api::context::TraceId;
+use crate::api::scalars::Hash;
 use crate::ledger::LedgerError;
 use crate::open::ReadError;
 use crate::store::StoreError;
@@ -55,22 +56,29 @@ pub(crate) struct ProblemBody<'a> {
     code: &'a str,
     /// Names this request in the oracle's log.
     trace_id: String,
-    /// The recorded decision, when a read was refused.
-    #[serde(flatten)]
-    read: Option<&'a DeniedRead>,
+    /// The read, when one was refused: the transaction that refused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Hash>)]
+    read_id: Option<&'a str>,
+    /// The same, by the name other answers have for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Hash>)]
+    transaction_id: Option<&'a str>,
+    /// The block it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block_number: Option<u64>,
+    /// Why, in the contract's code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    reason: Option<ReasonCode>,
 }
 
 /// A refused read, as it is on the ledger.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug)]
 pub(crate) struct DeniedRead {
-    /// The read: the transaction that refused it.
+    /// The transaction that refused it.
     read_id: String,
-    /// The same, by the name other answers have for it.
-    transaction_id: String,
-    /// The block it is in.
     block_number: u64,
-    /// Why, in the contract's code.
-    #[schema(value_type = String)]
     reason: ReasonCode,
 }
 
@@ -177,6 +185,7 @@ impl Problem {
     /// The answer, after logging the cause under the same trace ID.
     pub(crate) fn to_response(&self, trace_id: TraceId) -> Response {
         self.log();
+        let read = self.read.as_deref();
         let body = ProblemBody {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
@@ -184,7 +193,10 @@ impl Problem {
             detail: &self.detail,
             code: self.code,
             trace_id: trace_id.to_string(),
-            read: self.read.as_deref(),
+            read_id: read.map(|read| read.read_id.as_str()),
+            transaction_id: read.map(|read| read.read_id.as_str()),
+            block_number: read.map(|read| read.block_number),
+            reason: read.map(|read| read.reason),
         };
         let mut response = warp::reply::json(&body).into_response();
         *response.status_mut() = self.status;
@@ -226,10 +238,14 @@ impl Problem {
 
 /// Writes the problem that a response carries, if it carries one. Only here is the trace ID known.
 pub(crate) fn render(mut response: Response, trace_id: TraceId) -> Response {
-    match response.extensions_mut().remove::<Arc<Problem>>() {
-        Some(problem) => problem.to_response(trace_id),
-        None => response,
+    let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() else {
+        return response;
+    };
+    let mut rendered = problem.to_response(trace_id);
+    if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
+        rendered.headers_mut().insert(header::ALLOW, allow);
     }
+    rendered
 }
 
 /// The answer to a request that no route takes, in the router's own words.
@@ -362,7 +378,6 @@ impl From<ReadError> for Problem {
             } => Self::read_denied(
                 &record_id,
                 DeniedRead {
-                    transaction_id: read_id.clone(),
                     read_id,
                     block_number,
                     reason,

@@ -12,12 +12,14 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
+use http::{HeaderValue, Method, StatusCode, header};
 use tower::ServiceExt;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::api::Api;
+use crate::api::openapi;
 use crate::api::problem::{self, Problem};
 use crate::api::request::{body, request};
 
@@ -57,10 +59,20 @@ impl Routes {
         B: hyper::body::Body + Send + Sync + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        match warp::service(self.filter.clone()).oneshot(request).await {
+        let path = request.uri().path().to_owned();
+        let mut response = match warp::service(self.filter.clone()).oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
+        };
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            // RFC 9110, 15.5.6: says which methods there are.
+            let methods = openapi::methods_at(&path).iter().map(Method::as_str);
+            let methods = methods.collect::<Vec<_>>().join(", ");
+            if let Ok(allow) = HeaderValue::from_str(&methods) {
+                response.headers_mut().insert(header::ALLOW, allow);
+            }
         }
+        response
     }
 }
 

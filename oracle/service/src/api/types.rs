@@ -10,13 +10,17 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::scalars::{
+    Decision, GrantStatus, Hash, Id, Name, Outcome, PageToken, Purpose, RecordStatus, Role, Status,
+    Time,
+};
 use crate::ledger::Receipt;
 
 /// What came of registering a participant.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ParticipantRegistered {
     /// The participant.
-    #[schema(value_type = String)]
+    #[schema(value_type = Id)]
     participant_id: ParticipantId,
     #[serde(flatten)]
     registered: Registered,
@@ -26,7 +30,7 @@ pub(crate) struct ParticipantRegistered {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeviceRegistered {
     /// The device.
-    #[schema(value_type = String)]
+    #[schema(value_type = Name)]
     device_id: DeviceId,
     #[serde(flatten)]
     registered: Registered,
@@ -35,10 +39,11 @@ pub(crate) struct DeviceRegistered {
 /// Where a registration is on the ledger.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Registered {
-    /// `registered`, `updated` or `unchanged`.
-    #[schema(value_type = String)]
+    /// What changed.
+    #[schema(value_type = Outcome)]
     outcome: RegistrationOutcome,
     /// The transaction that did it.
+    #[schema(value_type = Hash)]
     transaction_id: String,
     /// The block that the transaction is in.
     block_number: u64,
@@ -48,8 +53,10 @@ pub(crate) struct Registered {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Changed {
     /// The grant.
+    #[schema(value_type = Id)]
     grant_id: String,
     /// The transaction that did it.
+    #[schema(value_type = Hash)]
     transaction_id: String,
     /// The block that the transaction is in.
     block_number: u64,
@@ -130,42 +137,39 @@ pub(crate) struct Jwk {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ParticipantRegistration {
-    /// 32 lower-case hex digits, random; a patient's pseudonym.
-    participant_id: String,
-    /// `oracle`, `patient`, `provider`, `admin` or `auditor`.
-    role: String,
+    /// Random; a patient's pseudonym.
+    participant_id: Id,
+    role: Role,
     /// PEM certificate.
     certificate: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encryption_key: Option<Jwk>,
-    /// `active` (default), `suspended` or `revoked`.
+    /// `active` if left out.
     #[schema(required = false)]
-    status: String,
+    status: Status,
 }
 
 /// A registered participant.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Participant {
-    /// 32 lower-case hex digits; a patient's pseudonym.
-    participant_id: String,
+    /// A patient's is its pseudonym.
+    participant_id: Id,
     /// The organisation that registered the participant.
-    msp_id: String,
-    /// `oracle`, `patient`, `provider`, `admin` or `auditor`.
-    role: String,
+    msp_id: Name,
+    role: Role,
     /// PEM certificate.
     certificate: String,
-    /// SHA-256 of the certificate's DER, hex.
-    thumbprint: String,
+    /// SHA-256 of the certificate's DER.
+    thumbprint: Hash,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encryption_key: Option<Jwk>,
-    /// `active`, `suspended` or `revoked`.
-    status: String,
+    status: Status,
     /// 1, and one more with each change.
     version: u32,
     /// Of private values only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    salt: Option<String>,
+    salt: Option<Hash>,
 }
 
 /// A page of participants.
@@ -175,7 +179,7 @@ pub(crate) struct ParticipantPage {
     participants: Vec<Participant>,
     /// Present if there may be more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+    next_page_token: Option<PageToken>,
 }
 
 /// A device to register, bind, suspend or revoke.
@@ -183,48 +187,47 @@ pub(crate) struct ParticipantPage {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeviceRegistration {
     /// The CN of its certificate.
-    device_id: String,
-    /// SHA-256 of its certificate's DER, hex.
-    thumbprint: String,
+    device_id: Name,
+    /// SHA-256 of its certificate's DER.
+    thumbprint: Hash,
     /// Whom it measures.
-    patient: String,
+    patient: Id,
     /// From when.
-    bound_from: String,
+    bound_from: Time,
     /// Until when, itself not included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    bound_until: Option<String>,
-    /// `active` (default), `suspended` or `revoked`.
+    bound_until: Option<Time>,
+    /// `active` if left out.
     #[schema(required = false)]
-    status: String,
+    status: Status,
     /// Since when it may not measure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    status_since: Option<String>,
+    status_since: Option<Time>,
 }
 
 /// A time during which a device measures a patient.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeviceBinding {
-    patient: String,
-    bound_from: String,
+    patient: Id,
+    bound_from: Time,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    bound_until: Option<String>,
+    bound_until: Option<Time>,
 }
 
 /// A registered device.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Device {
-    device_id: String,
-    msp_id: String,
-    thumbprint: String,
-    /// `active`, `suspended` or `revoked`.
-    status: String,
+    device_id: Name,
+    msp_id: Name,
+    thumbprint: Hash,
+    status: Status,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    status_since: Option<String>,
+    status_since: Option<Time>,
     /// In order of time.
     bindings: Vec<DeviceBinding>,
-    salt: String,
+    salt: Hash,
 }
 
 /// A page of devices.
@@ -233,32 +236,31 @@ pub(crate) struct Device {
 pub(crate) struct DevicePage {
     devices: Vec<Device>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+    next_page_token: Option<PageToken>,
 }
 
 /// The public half of a record.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordState {
-    /// SHA-256 of the sealed object, hex.
-    object_sha256: String,
-    /// Commitment to the metadata, hex.
-    commitment: String,
-    msp_id: String,
-    tx_id: String,
+    /// SHA-256 of the sealed object.
+    object_sha256: Hash,
+    /// Commitment to the metadata.
+    commitment: Hash,
+    msp_id: Name,
+    tx_id: Hash,
     version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    previous: Option<String>,
-    /// `active`, `amended` or `erased`.
-    status: String,
+    previous: Option<Id>,
+    status: RecordStatus,
 }
 
 /// The period that a record's readings cover, both ends included.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Period {
-    start: String,
-    end: String,
+    start: Time,
+    end: Time,
 }
 
 /// Where readings come from; one member is present.
@@ -266,19 +268,19 @@ pub(crate) struct Period {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    device_id: Option<String>,
+    device_id: Option<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    participant_id: Option<String>,
+    participant_id: Option<Id>,
 }
 
 /// The private half of a record.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordMetadata {
-    record_id: String,
-    patient: String,
+    record_id: Id,
+    patient: Id,
     /// LOINC code or category.
-    r#type: String,
+    r#type: Name,
     period: Period,
     readings: u32,
     source: Source,
@@ -289,10 +291,10 @@ pub(crate) struct RecordMetadata {
     size: u64,
     /// Bytes of the opened object.
     plaintext_size: u64,
-    /// RFC 6962 root over the readings' items, hex.
-    merkle_root: String,
-    /// Salt of the commitment, hex.
-    salt: String,
+    /// RFC 6962 root over the readings' items.
+    merkle_root: Hash,
+    /// Salt of the commitment.
+    salt: Hash,
 }
 
 /// Both halves of a record.
@@ -309,15 +311,15 @@ pub(crate) struct Record {
 pub(crate) struct RecordPage {
     records: Vec<Record>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+    next_page_token: Option<PageToken>,
 }
 
 /// A role in an organisation.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GrantedRole {
-    msp_id: String,
-    role: String,
+    msp_id: Name,
+    role: Role,
 }
 
 /// To whom a grant gives access; one member is present.
@@ -325,9 +327,9 @@ pub(crate) struct GrantedRole {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Grantee {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    participant: Option<String>,
+    participant: Option<Id>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    organization: Option<String>,
+    organization: Option<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     role: Option<GrantedRole>,
 }
@@ -337,25 +339,24 @@ pub(crate) struct Grantee {
 #[serde(deny_unknown_fields)]
 pub(crate) struct GrantPeriod {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    from: Option<String>,
+    from: Option<Time>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    until: Option<String>,
+    until: Option<Time>,
 }
 
 /// A patient's consent, as signed.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Grant {
-    grant_id: String,
+    grant_id: Id,
     grantee: Grantee,
     /// All if empty.
-    types: Vec<String>,
+    types: Vec<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data_period: Option<GrantPeriod>,
-    valid_from: String,
-    valid_until: String,
-    /// TREAT, HPAYMT, HOPERAT, HRESCH, PATRQT, BTG.
-    purposes: Vec<String>,
+    valid_from: Time,
+    valid_until: Time,
+    purposes: Vec<Purpose>,
 }
 
 /// A grant as the ledger keeps it.
@@ -363,17 +364,16 @@ pub(crate) struct Grant {
 #[serde(deny_unknown_fields)]
 pub(crate) struct GrantEntry {
     grant: Grant,
-    patient: String,
-    patient_msp: String,
-    /// `active` or `revoked`.
-    status: String,
+    patient: Id,
+    patient_msp: Name,
+    status: GrantStatus,
     version: u32,
-    given_at: String,
+    given_at: Time,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    revoked_at: Option<String>,
+    revoked_at: Option<Time>,
     /// The patient's signed requests, compact JWS.
     requests: Vec<String>,
-    salt: String,
+    salt: Hash,
 }
 
 /// A page of grants.
@@ -382,7 +382,7 @@ pub(crate) struct GrantEntry {
 pub(crate) struct GrantPage {
     grants: Vec<GrantEntry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+    next_page_token: Option<PageToken>,
 }
 
 /// A recorded decision on a read.
@@ -390,25 +390,24 @@ pub(crate) struct GrantPage {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReadEntry {
     /// The transaction that decided.
-    read_id: String,
-    record_id: String,
-    patient: String,
-    reader: String,
-    reader_msp: String,
-    oracle_msp: String,
-    purpose: String,
-    /// `permit` or `deny`.
-    decision: String,
+    read_id: Hash,
+    record_id: Id,
+    patient: Id,
+    reader: Id,
+    reader_msp: Name,
+    oracle_msp: Name,
+    purpose: Purpose,
+    decision: Decision,
     reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    grant_id: Option<String>,
+    grant_id: Option<Id>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grant_version: Option<u32>,
-    requested_at: String,
-    tx_time: String,
+    requested_at: Time,
+    tx_time: Time,
     /// The reader's signed request, compact JWS.
     request: String,
-    salt: String,
+    salt: Hash,
 }
 
 /// A page of reads; it may be short, even empty, and yet have a next one.
@@ -417,7 +416,7 @@ pub(crate) struct ReadEntry {
 pub(crate) struct ReadPage {
     reads: Vec<ReadEntry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+    next_page_token: Option<PageToken>,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::api::bundle;
 use crate::api::context::id;
 use crate::api::problem::Problem;
 use crate::api::request::RestRequest;
+use crate::api::scalars::Id;
 use crate::api::signed;
 use crate::open::{OPEN_BYTES_MAX, Release};
 
@@ -32,14 +33,17 @@ enum Form {
 /// A record's content. The read is decided and recorded on the ledger first; a refusal is a 403
 /// problem with its `read_id`.
 #[utoipa::path(
-    get, path = "/v1/records/{id}/content", tag = "records",
+    get, path = "/v1/records/{id}/content", operation_id = "read_content", tag = "records",
     params(
-        ("id" = String, Path, description = "32 lower-case hex digits"),
+        ("id" = inline(Id), Path, description = "32 lower-case hex digits"),
         ("Salus-Read-Request" = String, Header, description = "compact JWS (ES256) of a SignedRequest for access-control:AuthorizeRead"),
-        ("Accept" = Option<String>, Header, description = "application/octet-stream (default): the sealed object; application/fhir+json or the record's content type: opened by the oracle, where its policy allows"),
+        ("Accept" = Option<String>, Header, nullable = false, description = "application/octet-stream (default): the sealed object; application/fhir+json or the record's content type: opened by the oracle, where its policy allows"),
     ),
     responses(
-        (status = 200, description = "The content", content_type = "application/octet-stream", body = Vec<u8>, headers(
+        (status = 200, description = "The content", content(
+            (Vec<u8> = "application/octet-stream"),
+            (serde_json::Value = "application/fhir+json"),
+        ), headers(
             ("Salus-Wrapped-Key" = String, description = "compact JWE: the data key for the reader's registered key; sealed form only"),
             ("Salus-Read-Id" = String, description = "transaction that permitted the read"),
             ("Salus-Block" = u64, description = "number of the block it is in"),

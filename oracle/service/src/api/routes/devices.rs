@@ -7,15 +7,16 @@ use warp::reply::Response;
 use crate::api::context::id;
 use crate::api::problem::Problem;
 use crate::api::request::{Body, RestRequest, json, page};
+use crate::api::scalars::{Name, PageToken};
 use crate::api::types::DeviceRegistered;
 use crate::ledger::Viewer;
 
 /// Lists the devices of the oracle's organisation, by pages.
 #[utoipa::path(
-    get, path = "/v1/devices", tag = "directory",
+    get, path = "/v1/devices", operation_id = "list_devices", tag = "directory",
     params(
-        ("page_size" = Option<u16>, Query, description = "1 to 200"),
-        ("page_token" = Option<String>, Query, description = "next_page_token of the page before"),
+        ("page_size" = Option<u16>, Query, minimum = 1, maximum = 200),
+        ("page_token" = inline(Option<PageToken>), Query, description = "next_page_token of the page before"),
     ),
     responses(
         (status = 200, body = crate::api::types::DevicePage),
@@ -34,8 +35,8 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
 
 /// One device of the oracle's organisation.
 #[utoipa::path(
-    get, path = "/v1/devices/{id}", tag = "directory",
-    params(("id" = String, Path, description = "the device's ID")),
+    get, path = "/v1/devices/{id}", operation_id = "get_device", tag = "directory",
+    params(("id" = inline(Name), Path, description = "the device's ID")),
     responses(
         (status = 200, body = crate::api::types::Device),
         (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
@@ -57,7 +58,7 @@ pub(crate) async fn one(segment: String, request: RestRequest) -> Result<Respons
 /// Registers a device of the oracle's organisation, binds it to a patient, suspends or revokes it.
 /// For its administrators.
 #[utoipa::path(
-    post, path = "/v1/devices", tag = "directory",
+    post, path = "/v1/devices", operation_id = "register_device", tag = "directory",
     request_body = crate::api::types::DeviceRegistration,
     responses(
         (status = 200, description = "Changed, or already as wanted", body = DeviceRegistered),

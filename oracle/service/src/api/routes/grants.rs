@@ -7,6 +7,7 @@ use warp::reply::Response;
 use crate::api::context::id;
 use crate::api::problem::Problem;
 use crate::api::request::{Body, RestRequest, json, page};
+use crate::api::scalars::{Id, PageToken};
 use crate::api::signed;
 use crate::api::types::Changed;
 use crate::ledger::Viewer;
@@ -14,12 +15,12 @@ use crate::ledger::Viewer;
 /// Lists grants of a patient, or to a grantee, by pages. Without either: a patient sees the grants
 /// given, anyone else those received.
 #[utoipa::path(
-    get, path = "/v1/grants", tag = "consent",
+    get, path = "/v1/grants", operation_id = "list_grants", tag = "consent",
     params(
-        ("patient" = Option<String>, Query, description = "grants that this patient gave"),
-        ("grantee" = Option<String>, Query, description = "grants to this participant"),
-        ("page_size" = Option<u16>, Query, description = "1 to 200"),
-        ("page_token" = Option<String>, Query, description = "next_page_token of the page before"),
+        ("patient" = inline(Option<Id>), Query, description = "grants that this patient gave"),
+        ("grantee" = inline(Option<Id>), Query, description = "grants to this participant"),
+        ("page_size" = Option<u16>, Query, minimum = 1, maximum = 200),
+        ("page_token" = inline(Option<PageToken>), Query, description = "next_page_token of the page before"),
     ),
     responses(
         (status = 200, body = crate::api::types::GrantPage),
@@ -54,7 +55,7 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
 
 /// Gives a grant. The body is a `GrantAccess` request that the patient signed.
 #[utoipa::path(
-    post, path = "/v1/grants", tag = "consent",
+    post, path = "/v1/grants", operation_id = "give_grant", tag = "consent",
     request_body(content = String, content_type = "application/jose", description = "compact JWS (ES256) of a SignedRequest for access-control:GrantAccess"),
     responses(
         (status = 201, body = Changed),
@@ -77,8 +78,8 @@ pub(crate) async fn give(request: RestRequest, body: Body) -> Result<Response, P
 
 /// Ends a grant. The body is a `RevokeAccess` request that the patient signed.
 #[utoipa::path(
-    post, path = "/v1/grants/{id}/revocation", tag = "consent",
-    params(("id" = String, Path, description = "32 lower-case hex digits")),
+    post, path = "/v1/grants/{id}/revocation", operation_id = "revoke_grant", tag = "consent",
+    params(("id" = inline(Id), Path, description = "32 lower-case hex digits")),
     request_body(content = String, content_type = "application/jose", description = "compact JWS (ES256) of a SignedRequest for access-control:RevokeAccess"),
     responses(
         (status = 200, body = Changed),

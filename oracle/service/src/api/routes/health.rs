@@ -20,12 +20,12 @@ pub(crate) struct LiveBody {
     /// `ok`.
     status: &'static str,
     /// The oracle's clock, against which signed requests are judged.
-    #[schema(value_type = String)]
+    #[schema(value_type = crate::api::scalars::Time)]
     time: UtcTime,
 }
 
 /// Whether the process lives. Needs no certificate.
-#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = LiveBody)))]
+#[utoipa::path(get, path = "/healthz", operation_id = "get_liveness", tag = "operation", responses((status = 200, body = LiveBody), (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json")))]
 pub(crate) async fn live(_request: RestRequest) -> Result<Response, Problem> {
     let body = LiveBody {
         status: "ok",
@@ -37,10 +37,14 @@ pub(crate) async fn live(_request: RestRequest) -> Result<Response, Problem> {
 /// Whether it can do its work: Fabric and IPFS answer, the journal takes readings, the pipeline
 /// runs. Needs no certificate.
 #[utoipa::path(
-    get, path = "/readyz", tag = "operation",
+    get, path = "/readyz", operation_id = "get_readiness", tag = "operation",
     responses(
         (status = 200, description = "ready", body = crate::api::readiness::ReadyBody),
-        (status = 503, description = "not ready", body = crate::api::readiness::ReadyBody),
+        (status = 503, description = "not ready, or too busy to say", content(
+            (crate::api::readiness::ReadyBody = "application/json"),
+            (crate::api::problem::ProblemBody = "application/problem+json"),
+        )),
+        (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn ready(request: RestRequest) -> Result<Response, Problem> {
@@ -54,13 +58,13 @@ pub(crate) async fn ready(request: RestRequest) -> Result<Response, Problem> {
 }
 
 /// This document. Needs no certificate.
-#[utoipa::path(get, path = "/openapi.json", tag = "operation", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
+#[utoipa::path(get, path = "/openapi.json", operation_id = "get_description", tag = "operation", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value), (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json")))]
 pub(crate) async fn openapi(_request: RestRequest) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, &openapi::document()))
 }
 
 /// Counters for Prometheus. For programs on the oracle's own machine and for administrators.
-#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String)))]
+#[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "operation", responses((status = 200, body = String), (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json")))]
 pub(crate) async fn metrics(request: RestRequest) -> Result<Response, Problem> {
     if !request.peer.address.is_loopback() {
         request.own_admin()?;

@@ -7,18 +7,19 @@ use warp::reply::Response;
 use crate::api::context::id;
 use crate::api::problem::Problem;
 use crate::api::request::{Body, RestRequest, json, page, role};
+use crate::api::scalars::{self, Id, Name, PageToken};
 use crate::api::types::ParticipantRegistered;
 use crate::ledger::Viewer;
 
 /// Lists participants, by pages. Patients are listed only when asked for, and only to those who
 /// may know them.
 #[utoipa::path(
-    get, path = "/v1/participants", tag = "directory",
+    get, path = "/v1/participants", operation_id = "list_participants", tag = "directory",
     params(
-        ("role" = Option<String>, Query, description = "oracle, patient, provider, admin or auditor"),
-        ("msp_id" = Option<String>, Query, description = "only this organisation's"),
-        ("page_size" = Option<u16>, Query, description = "1 to 200"),
-        ("page_token" = Option<String>, Query, description = "next_page_token of the page before"),
+        ("role" = inline(Option<scalars::Role>), Query, description = "only this role's"),
+        ("msp_id" = inline(Option<Name>), Query, description = "only this organisation's"),
+        ("page_size" = Option<u16>, Query, minimum = 1, maximum = 200),
+        ("page_token" = inline(Option<PageToken>), Query, description = "next_page_token of the page before"),
     ),
     responses(
         (status = 200, body = crate::api::types::ParticipantPage),
@@ -41,8 +42,8 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
 
 /// One participant.
 #[utoipa::path(
-    get, path = "/v1/participants/{id}", tag = "directory",
-    params(("id" = String, Path, description = "32 lower-case hex digits")),
+    get, path = "/v1/participants/{id}", operation_id = "get_participant", tag = "directory",
+    params(("id" = inline(Id), Path, description = "32 lower-case hex digits")),
     responses(
         (status = 200, body = crate::api::types::Participant),
         (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
@@ -69,7 +70,7 @@ pub(crate) async fn one(segment: String, request: RestRequest) -> Result<Respons
 /// Registers a participant of the oracle's organisation, renews a certificate or changes a status.
 /// For its administrators.
 #[utoipa::path(
-    post, path = "/v1/participants", tag = "directory",
+    post, path = "/v1/participants", operation_id = "register_participant", tag = "directory",
     request_body = crate::api::types::ParticipantRegistration,
     responses(
         (status = 200, description = "Changed, or already as wanted", body = ParticipantRegistered),

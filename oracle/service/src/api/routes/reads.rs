@@ -6,20 +6,21 @@ use warp::reply::Response;
 
 use crate::api::problem::Problem;
 use crate::api::request::{RestRequest, json, page, period};
+use crate::api::scalars::{Id, PageToken, Time};
 use crate::ledger::Viewer;
 
 /// Lists decisions on reads that the caller may see, in order of time, by pages. Without a patient,
 /// record or reader: a patient sees the reads of the own records, anyone else the own reads.
 #[utoipa::path(
-    get, path = "/v1/reads", tag = "consent",
+    get, path = "/v1/reads", operation_id = "list_reads", tag = "consent",
     params(
-        ("patient" = Option<String>, Query, description = "reads of this patient's records"),
-        ("record_id" = Option<String>, Query, description = "reads of this record"),
-        ("reader" = Option<String>, Query, description = "reads by this participant"),
-        ("from" = Option<String>, Query, description = "requested at or after, RFC 3339 in UTC"),
-        ("to" = Option<String>, Query, description = "requested at or before"),
-        ("page_size" = Option<u16>, Query, description = "1 to 200"),
-        ("page_token" = Option<String>, Query, description = "next_page_token of the page before"),
+        ("patient" = inline(Option<Id>), Query, description = "reads of this patient's records"),
+        ("record_id" = inline(Option<Id>), Query, description = "reads of this record"),
+        ("reader" = inline(Option<Id>), Query, description = "reads by this participant"),
+        ("from" = inline(Option<Time>), Query, description = "requested at or after, RFC 3339 in UTC"),
+        ("to" = inline(Option<Time>), Query, description = "requested at or before"),
+        ("page_size" = Option<u16>, Query, minimum = 1, maximum = 200),
+        ("page_token" = inline(Option<PageToken>), Query, description = "next_page_token of the page before"),
     ),
     responses(
         (status = 200, body = crate::api::types::ReadPage),

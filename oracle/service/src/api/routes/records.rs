@@ -7,18 +7,19 @@ use warp::reply::Response;
 use crate::api::context::id;
 use crate::api::problem::Problem;
 use crate::api::request::{RestRequest, json, page, period};
+use crate::api::scalars::{Id, Name, PageToken, Time};
 use crate::ledger::Viewer;
 
 /// Lists a patient's records that the caller may see, in order of time, by pages.
 #[utoipa::path(
-    get, path = "/v1/records", tag = "records",
+    get, path = "/v1/records", operation_id = "list_records", tag = "records",
     params(
-        ("patient" = Option<String>, Query, description = "pseudonym; a patient may leave it out"),
-        ("type" = Option<String>, Query, description = "LOINC code or category"),
-        ("from" = Option<String>, Query, description = "with a reading at or after, RFC 3339 in UTC"),
-        ("to" = Option<String>, Query, description = "with a reading at or before"),
-        ("page_size" = Option<u16>, Query, description = "1 to 200"),
-        ("page_token" = Option<String>, Query, description = "next_page_token of the page before"),
+        ("patient" = inline(Option<Id>), Query, description = "pseudonym; a patient may leave it out"),
+        ("type" = inline(Option<Name>), Query, description = "LOINC code or category"),
+        ("from" = inline(Option<Time>), Query, description = "with a reading at or after, RFC 3339 in UTC"),
+        ("to" = inline(Option<Time>), Query, description = "with a reading at or before"),
+        ("page_size" = Option<u16>, Query, minimum = 1, maximum = 200),
+        ("page_token" = inline(Option<PageToken>), Query, description = "next_page_token of the page before"),
     ),
     responses(
         (status = 200, body = crate::api::types::RecordPage),
@@ -59,8 +60,8 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
 
 /// One record, if the caller may see it.
 #[utoipa::path(
-    get, path = "/v1/records/{id}", tag = "records",
-    params(("id" = String, Path, description = "32 lower-case hex digits")),
+    get, path = "/v1/records/{id}", operation_id = "get_record", tag = "records",
+    params(("id" = inline(Id), Path, description = "32 lower-case hex digits")),
     responses(
         (status = 200, body = crate::api::types::Record),
         (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
