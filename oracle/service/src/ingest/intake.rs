@@ -187,6 +187,7 @@ impl Intake {
             patient: patient.to_string(),
             alone: decoded.opaque,
             payload: payload.to_vec().into(),
+            time_named: decoded.opaque && hints.time.is_some(),
         })
     }
 

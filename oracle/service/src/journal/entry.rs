@@ -73,9 +73,28 @@ pub struct Reading {
     /// The message's exact bytes.
     #[n(9)]
     pub payload: ByteVec,
+    /// Whether the transport named the time, which the payload then does not hold.
+    #[n(10)]
+    #[cbor(default)]
+    pub time_named: bool,
 }
 
-/// SHA-256 of a payload, by which a message without sequence number is recognised.
+impl Reading {
+    /// By what the message is recognised when it comes again: its payload and, for bytes that do not say what they
+    /// are, what the transport said of them. Two equal payloads of different times are two messages.
+    pub(super) fn identity(&self) -> Fingerprint {
+        if self.sequence.is_some() || !self.alone {
+            return fingerprint(&self.payload);
+        }
+        let time = self.time_named.then_some(self.period_start);
+        let said = (&self.content_type, &self.code, time);
+        let mut bytes = minicbor::to_vec(said).expect("encoding into memory cannot fail");
+        bytes.extend_from_slice(&fingerprint(&self.payload));
+        fingerprint(&bytes)
+    }
+}
+
+/// SHA-256 of a payload or of what stands for it.
 pub type Fingerprint = [u8; 32];
 
 /// The fingerprint of a payload.
@@ -222,6 +241,7 @@ mod tests {
                     patient: "00".into(),
                     alone: true,
                     payload: vec![0, 255].into(),
+                    time_named: true,
                 },
             },
             Entry::Sealed(SealedRecord {

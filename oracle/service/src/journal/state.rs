@@ -153,7 +153,7 @@ impl State {
                 self.devices
                     .entry(reading.device.clone())
                     .or_default()
-                    .insert(reading.sequence, fingerprint, self.keep);
+                    .insert(reading.sequence, reading.identity(), self.keep);
                 let pending = Pending {
                     id,
                     device: reading.device,

@@ -30,6 +30,7 @@ fn reading(device: &str, sequence: Option<u64>, payload: &[u8]) -> Reading {
         patient: "00112233445566778899aabbccddeeff".to_owned(),
         alone: false,
         payload: payload.to_vec().into(),
+        time_named: false,
     }
 }
 
@@ -141,6 +142,41 @@ async fn duplicates_are_told_from_reused_numbers_even_within_one_sync() {
     // Another device's numbers are its own.
     let other = journal.receive(reading("e", Some(1), b"x")).await.unwrap();
     assert!(matches!(other, Accepted::New(_)));
+}
+
+/// The text "72" as a heart rate at one time, at another, and as a weight: three messages, none of them a repetition.
+#[tokio::test]
+async fn equal_bytes_that_the_transport_describes_differently_are_all_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let described = |code: &str, time: i64, time_named: bool| Reading {
+        content_type: "text/plain".to_owned(),
+        code: code.to_owned(),
+        period_start: time,
+        period_end: time,
+        alone: true,
+        time_named,
+        ..reading("d", None, b"72")
+    };
+    let messages = [
+        described("8867-4", 100, true),
+        described("8867-4", 160, true),
+        described("29463-7", 100, true),
+        described("29463-7", 7, false),
+    ];
+    let journal = Journal::open(&config(dir.path())).unwrap();
+    for message in &messages {
+        let accepted = journal.receive(message.clone()).await.unwrap();
+        assert!(matches!(accepted, Accepted::New(_)), "{message:?}");
+    }
+    journal.close().await;
+    let journal = Journal::open(&config(dir.path())).unwrap();
+    for message in messages {
+        let again = journal.receive(message).await.unwrap();
+        assert_eq!(again, Accepted::Duplicate);
+    }
+    // Sent again later, without a time: when it was received does not make it another message.
+    let later = journal.receive(described("29463-7", 8, false)).await;
+    assert_eq!(later.unwrap(), Accepted::Duplicate);
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ struct Batch {
     waiting: Vec<Waiting>,
     /// Readings in this batch, which the state does not know yet.
     sequences: HashMap<(String, u64), Fingerprint>,
-    fingerprints: HashMap<(String, Fingerprint), ()>,
+    identities: HashMap<(String, Fingerprint), ()>,
 }
 
 /// The writing side; owned by the writer's thread.
@@ -185,8 +185,8 @@ impl Writer {
     }
 
     fn receive(&mut self, reading: Reading, batch: &mut Batch) -> Result<Accepted, JournalError> {
-        let fingerprint = fingerprint(&reading.payload);
-        match self.novelty(&reading, fingerprint, batch) {
+        let identity = reading.identity();
+        match self.novelty(&reading, identity, batch) {
             Novelty::New => {}
             Novelty::Duplicate => return Ok(Accepted::Duplicate),
             Novelty::SequenceReused => return Ok(Accepted::SequenceReused),
@@ -197,39 +197,39 @@ impl Writer {
             return Err(JournalError::Full);
         }
         let id = EntryId(self.next_entry);
-        let pending = pending(id, &reading, fingerprint);
+        let pending = pending(id, &reading, fingerprint(&reading.payload));
         let device = reading.device.clone();
         let sequence = reading.sequence;
         self.build(Entry::Received { id, reading }, batch)?;
         self.next_entry += 1;
         match sequence {
-            Some(sequence) => drop(batch.sequences.insert((device, sequence), fingerprint)),
-            None => drop(batch.fingerprints.insert((device, fingerprint), ())),
+            Some(sequence) => drop(batch.sequences.insert((device, sequence), identity)),
+            None => drop(batch.identities.insert((device, identity), ())),
         }
         Ok(Accepted::New(pending))
     }
 
-    fn novelty(&self, reading: &Reading, fingerprint: Fingerprint, batch: &Batch) -> Novelty {
+    fn novelty(&self, reading: &Reading, identity: Fingerprint, batch: &Batch) -> Novelty {
         let in_batch = match reading.sequence {
             Some(sequence) => batch
                 .sequences
                 .get(&(reading.device.clone(), sequence))
                 .map(|known| {
-                    if *known == fingerprint {
+                    if *known == identity {
                         Novelty::Duplicate
                     } else {
                         Novelty::SequenceReused
                     }
                 }),
             None => batch
-                .fingerprints
-                .get(&(reading.device.clone(), fingerprint))
+                .identities
+                .get(&(reading.device.clone(), identity))
                 .map(|()| Novelty::Duplicate),
         };
         in_batch.unwrap_or_else(|| {
             self.shared
                 .state()
-                .judge(&reading.device, reading.sequence, &fingerprint)
+                .judge(&reading.device, reading.sequence, &identity)
         })
     }
 

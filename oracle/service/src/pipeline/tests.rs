@@ -274,6 +274,7 @@ fn reading(sequence: u64, code: &str, payload: &[u8]) -> Reading {
         patient: PATIENT.to_owned(),
         alone: false,
         payload: payload.to_vec().into(),
+        time_named: false,
     }
 }
 
