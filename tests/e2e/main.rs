@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod bad_protobuf;
 mod clients;
 mod dependencies;
 mod judges_fabric;

@@ -74,8 +74,14 @@ async fn order_all(
             () = shared.shutdown.cancelled() => return,
             envelope = envelopes.message() => envelope,
         };
-        let Ok(Some(envelope)) = envelope else {
-            return;
+        let envelope = match envelope {
+            Ok(Some(envelope)) => envelope,
+            Ok(None) => return,
+            Err(status) => {
+                // The client is told why, if it is still there.
+                let _ = answers.send(Err(status)).await;
+                return;
+            }
         };
         let (status, info) = match shared.orderer.order(&envelope).await {
             Ok(()) => (FabricStatus::Success, String::new()),

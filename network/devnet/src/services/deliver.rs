@@ -147,8 +147,14 @@ impl Session {
                 () = self.shared.shutdown.cancelled() => return,
                 envelope = requests.message() => envelope,
             };
-            let Ok(Some(envelope)) = envelope else {
-                return;
+            let envelope = match envelope {
+                Ok(Some(envelope)) => envelope,
+                Ok(None) => return,
+                Err(status) => {
+                    // The client is told why, if it is still there.
+                    let _ = responses.send(Err(status)).await;
+                    return;
+                }
             };
             let Ok(status) = self.answer(&envelope, &responses, &to_response).await else {
                 return;
