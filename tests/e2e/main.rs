@@ -10,6 +10,7 @@ mod bad_protobuf;
 mod clients;
 mod dependencies;
 mod judges_fabric;
+mod judges_rest;
 mod judges_sealed;
 mod kills;
 mod network;
