@@ -18,6 +18,8 @@ use super::state::{Location, State};
 const SNAPSHOT: &str = "snapshot";
 const SNAPSHOT_NEW: &str = "snapshot.new";
 const LOCK: &str = "lock";
+/// Devices in one frame of the snapshot. A memory has at most about 65 KiB, so they fit a frame by far.
+const SNAPSHOT_DEVICES_MAX: usize = 256;
 
 /// Path of the segment file with this number.
 pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {
@@ -277,18 +279,27 @@ impl Snapshot {
         self.next_file
     }
 
-    /// Writes it beside the old one and renames. It is one frame in a file of its own.
+    /// Writes it beside the old one and renames. It is a file of its own, of at least one frame: so many devices in
+    /// each, since a frame is bounded and devices are not.
     pub(super) fn write(&self, dir: &Path, key: &JournalKey) -> Result<(), JournalError> {
-        let body = minicbor::to_vec(self).expect("encoding into memory cannot fail");
         let salt = random()?;
+        let file_key = key.file_key(&salt);
         let mut bytes = frame::file_header(&salt).to_vec();
-        frame::encode(
-            &key.file_key(&salt),
-            FILE_HEADER_BYTES as u64,
-            0,
-            &body,
-            &mut bytes,
-        )?;
+        let mut rest = self.devices.as_slice();
+        loop {
+            let (some, others) = rest.split_at(rest.len().min(SNAPSHOT_DEVICES_MAX));
+            let part = Self {
+                next_entry: self.next_entry,
+                devices: some.to_vec(),
+                next_file: self.next_file,
+            };
+            let body = minicbor::to_vec(&part).expect("encoding into memory cannot fail");
+            frame::encode(&file_key, bytes.len() as u64, 0, &body, &mut bytes)?;
+            rest = others;
+            if rest.is_empty() {
+                break;
+            }
+        }
         let new = dir.join(SNAPSHOT_NEW);
         let written = OpenOptions::new()
             .create(true)
@@ -331,17 +342,55 @@ impl Snapshot {
             }
             _ => return Err(damaged(0, Damage::Header)),
         };
-        let at = FILE_HEADER_BYTES;
-        let frame = frame::parse(&bytes[at..]).map_err(|damage| damaged(at, damage))?;
-        let body = key
-            .file_key(&salt)
-            .open(at as u64, frame.sealed)
-            .ok_or_else(|| damaged(at, Damage::Decryption))?;
-        minicbor::decode(&body)
-            .map(Some)
-            .map_err(|_| damaged(at, Damage::Entry))
+        let file_key = key.file_key(&salt);
+        let mut at = FILE_HEADER_BYTES;
+        let mut whole: Option<Self> = None;
+        while whole.is_none() || at < bytes.len() {
+            let frame = frame::parse(&bytes[at..]).map_err(|damage| damaged(at, damage))?;
+            let body = file_key
+                .open(at as u64, frame.sealed)
+                .ok_or_else(|| damaged(at, Damage::Decryption))?;
+            let part: Self = minicbor::decode(&body).map_err(|_| damaged(at, Damage::Entry))?;
+            match &mut whole {
+                Some(whole) => whole.devices.extend(part.devices),
+                None => whole = Some(part),
+            }
+            at += frame.bytes;
+        }
+        Ok(whole)
     }
 }
 
 /// The readable segment files by number.
 pub(super) type Segments = BTreeMap<u64, Segment>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::memory::DeviceMemory;
+
+    /// 1,500 busy devices have more memory than one frame holds; the journal failed when it wanted to delete a file.
+    #[test]
+    fn the_memories_of_many_busy_devices_fit_the_snapshot() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = JournalKey::load(&dir.path().join("key"), true).unwrap();
+        let mut memory = DeviceMemory::default();
+        for sequence in 0..1024_u64 {
+            memory.insert(Some(u64::MAX - 2 * sequence), [7; 32], 1024);
+        }
+        for count in [0, 1, SNAPSHOT_DEVICES_MAX, 1500] {
+            let devices: Vec<_> = (0..count)
+                .map(|n| memory.to_image(&format!("device-{n}")))
+                .collect();
+            let snapshot = Snapshot {
+                next_entry: 5,
+                devices,
+                next_file: 6,
+            };
+            snapshot.write(dir.path(), &key).unwrap();
+            let back = Snapshot::read(dir.path(), &key).unwrap().unwrap();
+            assert!(back.devices == snapshot.devices, "{count} devices");
+            assert_eq!((back.next_entry, back.next_file), (5, 6));
+        }
+    }
+}
