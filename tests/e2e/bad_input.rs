@@ -1,11 +1,16 @@
 //! Bad input gets a clear answer on its own protocol; nothing crashes, nothing is lost.
 
-use contract_interface::Purpose;
 use std::time::Duration;
 
+use contract_interface::{DeviceRegistration, Digest, Purpose, Status};
+use fabric_msp::Certificate;
 use fabric_mspgen::Validity;
 use salus::publish::{self, Message, MqttVersion, Options, PublishError};
-use salus_tests::story::{self, WaitFor};
+use salus::signing;
+use salus_tests::{
+    story::{self, WaitFor},
+    system::Platform,
+};
 
 use crate::support::{Ended, Running, has, heart_rate, run};
 
@@ -59,7 +64,7 @@ async fn bad_messages_are_refused_with_a_reason_and_the_device_goes_on() {
 
 #[tokio::test]
 async fn strangers_are_not_let_in() {
-    let running = Running::embedded().await;
+    let running = Running::start(Platform::EMBEDDED, 2).await;
     let organization = running.system.consortium.organization(0).unwrap();
 
     // A certificate of the organisation, but no registered device.
@@ -70,19 +75,24 @@ async fn strangers_are_not_let_in() {
         "{refused}"
     );
 
-    // A registered device's name in a certificate that has expired.
-    let expired = running.dir.path().join("expired");
-    let past = Validity {
-        not_before: 1_600_000_000,
-        not_after: 1_600_086_400,
+    // A registered device whose certificate, the very one that is registered, has expired.
+    let now = signing::now().unwrap().unix_seconds();
+    let just_expired = Validity {
+        not_before: now - 60,
+        not_after: now - 1,
     };
-    let issued = organization.issue_device("monitor-1", Some(past));
-    // The generator cuts a validity to its CA's, so the CA has to be older than the certificate.
-    if let Ok(issued) = issued {
-        issued.write_client(&expired).unwrap();
-        let refused = publish_as(&running, "monitor-1", &expired).await;
-        assert!(!refused.is_empty(), "an expired certificate was taken");
-    }
+    let expired = running.dir.path().join("expired");
+    let issued = organization.issue_device("expired-1", Some(just_expired));
+    issued.unwrap().write_client(&expired).unwrap();
+    register(&running, "expired-1", &expired).await;
+    let refused = publish_as(&running, "expired-1", &expired).await;
+    assert!(!refused.is_empty(), "an expired certificate was taken");
+    // The same steps with a valid certificate succeed, so it was the expiry.
+    let valid = running.dir.path().join("valid");
+    let issued = organization.issue_device("valid-1", None).unwrap();
+    issued.write_client(&valid).unwrap();
+    register(&running, "valid-1", &valid).await;
+    assert_eq!(publish_as(&running, "valid-1", &valid).await, "");
 
     // A registered device's name in a certificate of another organisation.
     let other = running.dir.path().join("other");
@@ -210,6 +220,23 @@ fn options(running: &Running, content_type: &str) -> Options {
         wait_for_receipts: false,
         patience: Duration::from_secs(10),
     }
+}
+
+/// Registers a device for the second patient.
+async fn register(running: &Running, device: &str, home: &std::path::Path) {
+    let certificate = std::fs::read(home.join("client.crt")).unwrap();
+    let thumbprint = Certificate::from_pem(&certificate).unwrap().thumbprint();
+    let registration = DeviceRegistration {
+        device_id: device.parse().unwrap(),
+        thumbprint: Digest::from_bytes(thumbprint),
+        patient: running.cast.patients[1].pseudonym,
+        bound_from: "1900-01-01T00:00:00Z".parse().unwrap(),
+        bound_until: None,
+        status: Status::Active,
+        status_since: None,
+    };
+    let administrator = story::client(&running.cast.administrator).unwrap();
+    administrator.register_device(&registration).await.unwrap();
 }
 
 /// Publishes one reading with another certificate; returns what was said, empty if it was taken.

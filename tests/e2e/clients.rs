@@ -1,8 +1,8 @@
 //! MQTT clients that others wrote: mosquitto's and npm `mqtt`, of both protocol versions.
 
-use contract_interface::Purpose;
 use std::{fs, path::Path};
 
+use contract_interface::Purpose;
 use salus_tests::{
     binaries, readings,
     story::{self, WaitFor},
