@@ -175,7 +175,8 @@ fn problem(status: StatusCode, body: &[u8]) -> Problem {
     problem
 }
 
-fn encode_query(query: &[(&str, Option<String>)]) -> String {
+/// Writes `?name=value&…`, percent-encoded (RFC 3986); members that are `None` are left out.
+pub(crate) fn encode_query(query: &[(&str, Option<String>)]) -> String {
     let mut text = String::new();
     for (name, value) in query {
         let Some(value) = value else { continue };
@@ -285,6 +286,15 @@ mod tests {
         ];
         assert_eq!(encode_query(&query), "?a=x%20y%26%C3%BC&c=1.0");
         assert_eq!(encode_query(&[("b", None)]), "");
+        // The property bag of an MQTT 3.1.1 topic is written the same way.
+        let bag = [
+            ("seq", Some("17".to_owned())),
+            ("content-type", Some("application/fhir+json".to_owned())),
+        ];
+        assert_eq!(
+            encode_query(&bag),
+            "?seq=17&content-type=application%2Ffhir%2Bjson"
+        );
     }
 
     #[test]

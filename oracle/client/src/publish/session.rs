@@ -9,6 +9,7 @@ use super::{
     INFLIGHT_MAX, Message, MqttVersion, Options, PACKET_BYTES_MAX, PublishError, Published,
     receipts::Awaited,
 };
+use crate::http::encode_query;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Room in the client's queue of requests: all messages in flight, and a subscription.
@@ -273,17 +274,8 @@ fn step_v5(event: v5::Event) -> Step {
 
 /// `?seq=17&content-type=application%2Ffhir%2Bjson`.
 fn property_bag(options: &Options, message: &Message) -> String {
-    let mut bag = String::from("?");
-    if let Some(seq) = message.seq {
-        bag.push_str(&format!("seq={seq}&"));
-    }
-    bag.push_str("content-type=");
-    for byte in options.content_type.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            bag.push(char::from(byte));
-        } else {
-            bag.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    bag
+    encode_query(&[
+        ("seq", message.seq.map(|seq| seq.to_string())),
+        ("content-type", Some(options.content_type.clone())),
+    ])
 }
