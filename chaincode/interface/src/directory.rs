@@ -146,6 +146,26 @@ pub struct ParticipantFilter {
     pub page: PageRequest,
 }
 
+/// An organisation's clock on the channel, in the public state: the latest time that one of its
+/// oracles stated with `Tick`. Decisions on reads refuse transaction times that lie more than
+/// [`crate::limits::REQUEST_WINDOW_SECONDS`] before the upper median of all clocks, so that who
+/// submits cannot go back in time without most organisations' help.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationClock {
+    /// The organisation.
+    pub msp_id: MspId,
+    /// The latest time stated.
+    pub time: UtcTime,
+}
+
+/// Result of `ListStaleNonces`, and input of `PurgeNonces`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaleNonces {
+    /// Ledger keys, at most [`crate::limits::NONCE_BATCH_MAX`]; blinded, so they tell nothing.
+    pub keys: Vec<String>,
+}
+
 /// A page of participants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParticipantPage {

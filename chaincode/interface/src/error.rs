@@ -74,6 +74,24 @@ error_codes! {
     RecordConflict = "RECORD_CONFLICT", 409;
     /// The grant ID is taken, or the grant is revoked already.
     GrantConflict = "GRANT_CONFLICT", 409;
+    /// No such policy of the organisation.
+    PolicyNotFound = "POLICY_NOT_FOUND", 404;
+    /// No such delegation.
+    DelegationNotFound = "DELEGATION_NOT_FOUND", 404;
+    /// No such request for access, or it has been answered.
+    AccessRequestNotFound = "ACCESS_REQUEST_NOT_FOUND", 404;
+    /// No such emergency.
+    EmergencyNotFound = "EMERGENCY_NOT_FOUND", 404;
+    /// No such read.
+    ReadNotFound = "READ_NOT_FOUND", 404;
+    /// The ID is taken, or the thing has been ended or answered already.
+    StateConflict = "STATE_CONFLICT", 409;
+    /// Too many rules stand for one grantee and one type: end one first.
+    TooManyRules = "TOO_MANY_RULES", 409;
+    /// The certificate is not of the creator's organisation.
+    CertificateForeign = "CERTIFICATE_FOREIGN", 422;
+    /// The transaction's time lies before what the channel's clocks say.
+    TimeRefused = "TIME_REFUSED", 401;
     /// The participant ID or certificate belongs to another registration.
     ParticipantConflict = "PARTICIPANT_CONFLICT", 409;
     /// The device's new binding overlaps a kept one.

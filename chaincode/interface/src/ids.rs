@@ -124,6 +124,26 @@ hex_id!(
     Pseudonym, 16, "a pseudonym of 32 lower-case hex digits"
 );
 hex_id!(
+    /// An organisation's policy; 128 random bits as 32 lower-case hex digits.
+    PolicyId, 16, "a policy ID of 32 lower-case hex digits"
+);
+hex_id!(
+    /// A patient's delegation to a guardian; 128 random bits as 32 lower-case hex digits.
+    DelegationId, 16, "a delegation ID of 32 lower-case hex digits"
+);
+hex_id!(
+    /// A provider's request for access; 128 random bits as 32 lower-case hex digits.
+    AccessRequestId, 16, "an access request ID of 32 lower-case hex digits"
+);
+hex_id!(
+    /// A declared emergency; 128 random bits as 32 lower-case hex digits.
+    EmergencyId, 16, "an emergency ID of 32 lower-case hex digits"
+);
+hex_id!(
+    /// A notice: SHA-256 of what it tells and to whom, 64 lower-case hex digits.
+    NoticeId, 32, "a notice ID of 64 lower-case hex digits"
+);
+hex_id!(
     /// A read decision: the ID of the transaction that made it, 64 lower-case hex digits.
     ReadId, 32, "a read ID of 64 lower-case hex digits"
 );
@@ -152,6 +172,20 @@ token!(
 token!(
     /// A membership service provider, an organisation: 1 to 64 of `A-Z a-z 0-9 . _ -`.
     MspId, "an MSP ID of 1 to 64 letters, digits, '.', '_' or '-'"
+);
+token!(
+    /// What readings belong together by: the ID of an encounter, care plan or episode of care
+    /// (FHIR `id`), 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    ContextId, "a context ID of 1 to 64 letters, digits, '.', '_' or '-'"
+);
+token!(
+    /// A project for which data is used, such as a study, 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    ProjectCode, "a project code of 1 to 64 letters, digits, '.', '_' or '-'"
+);
+token!(
+    /// A sensitivity of HL7 v3 InformationSensitivityPolicy (`PSY`, `HIV`, `ETH`), 1 to 64 of
+    /// `A-Z a-z 0-9 . _ -`.
+    Sensitivity, "a sensitivity code of 1 to 64 letters, digits, '.', '_' or '-'"
 );
 
 fn is_token(text: &str) -> bool {

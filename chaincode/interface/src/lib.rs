@@ -30,22 +30,30 @@ mod text;
 mod time;
 
 pub use access::{
-    Decision, Grant, GrantEntry, GrantFilter, GrantPage, GrantPeriod, GrantProposal, GrantStatus,
-    Grantee, Purpose, ReadDecision, ReadEntry, ReadFilter, ReadPage, ReasonCode,
+    Confidentiality, Decision, Grant, GrantEntry, GrantFilter, GrantPage, GrantPeriod, GrantStatus,
+    Grantee, Purpose, ReadDecision, ReadEntry, ReadFilter, ReadPage, ReasonCode, Rule,
 };
 pub use canonical::{CanonicalJsonError, canonical_json};
 pub use digest::{Digest, Nonce, Salt};
 pub use directory::{
-    Device, DeviceBinding, DevicePage, DeviceRegistration, Participant, ParticipantFilter,
-    ParticipantPage, ParticipantRegistration, RegistrationOutcome, Role, Status,
+    Device, DeviceBinding, DevicePage, DeviceRegistration, OrganizationClock, Participant,
+    ParticipantFilter, ParticipantPage, ParticipantRegistration, RegistrationOutcome, Role,
+    StaleNonces, Status,
 };
 pub use error::{ErrorCode, ParseError};
-pub use ids::{DeviceId, GrantId, MspId, ParticipantId, Pseudonym, ReadId, RecordId, RecordType};
+pub use ids::{
+    AccessRequestId, ContextId, DelegationId, DeviceId, EmergencyId, GrantId, MspId, NoticeId,
+    ParticipantId, PolicyId, ProjectCode, Pseudonym, ReadId, RecordId, RecordType, Sensitivity,
+};
 pub use jwk::Jwk;
 pub use page::{PageRequest, PageToken};
 pub use record::{
     KeyWrap, Period, Record, RecordEntry, RecordFilter, RecordPage, RecordPrivate, RecordState,
     RecordStatus, RecordWraps, RegisterRecords, RegisterRecordsResult, Source,
 };
-pub use request::{AuthorizeRead, GrantAccess, RequestBody, RevokeAccess, SignedRequest};
+pub use request::{
+    AuthorizeRead, ChangeWraps, DeclareEmergency, Delegate, EraseRecord, GrantAccess, RefuseAccess,
+    RequestAccess, RequestBody, ReviewEmergency, RevokeAccess, RevokeDelegation, RotateKey,
+    SetPolicy, SignedRequest, SubmitRecord, WithdrawPolicy,
+};
 pub use time::UtcTime;

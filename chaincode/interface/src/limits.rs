@@ -3,8 +3,8 @@
 
 /// Records in one `RegisterRecords`.
 pub const BATCH_RECORDS_MAX: usize = 500;
-/// Wrapped keys of one record.
-pub const WRAPS_MAX: usize = 16;
+/// Wrapped keys of one record: patient, oracle, and grantees by name.
+pub const WRAPS_MAX: usize = 64;
 /// Bytes of one wrapped key (compact JWE); an RSA key of 8192 bits fits.
 pub const WRAP_BYTES_MAX: usize = 4096;
 /// Items of one page.
@@ -21,11 +21,27 @@ pub const ARGUMENT_BYTES_MAX: usize = 512 * 1024;
 pub const TRANSIENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a PEM certificate.
 pub const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
-/// Record types named by one grant.
-pub const GRANT_TYPES_MAX: usize = 64;
-/// Grants of one patient that `FindGrant` and a provider's list look at, in the order of their
-/// IDs; what lies behind is not found.
-pub const GRANTS_PER_PATIENT_MAX: usize = PAGE_KEYS_SCANNED_MAX;
+/// Record types named by one rule.
+pub const RULE_TYPES_MAX: usize = 64;
+/// Records named by one rule.
+pub const RULE_RECORDS_MAX: usize = 64;
+/// Authors, contexts or labels named by one rule.
+pub const RULE_LIST_MAX: usize = 16;
+/// Rules that stand at one time for one grantee and one record type (or one named record, or all
+/// types) of one patient or organisation. It bounds what a decision reads.
+pub const RULES_PER_SLOT_MAX: usize = 64;
+/// Sensitivities of one record.
+pub const RECORD_SENSITIVITIES_MAX: usize = 16;
+/// Seconds that a declared emergency lasts, at most: four hours.
+pub const EMERGENCY_SECONDS_MAX: u64 = 4 * 60 * 60;
+/// Bytes of a sealed text (compact JWE): an emergency's justification, a review's note.
+pub const SEALED_TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Wraps in one `AddWraps`, `RemoveWraps` or `ReplaceWraps`.
+pub const WRAP_BATCH_MAX: usize = 200;
+/// Nonces in one `PurgeNonces`.
+pub const NONCE_BATCH_MAX: usize = 200;
+/// Organisations whose clocks stand on the channel, at most.
+pub const CLOCKS_MAX: usize = 64;
 /// Bindings kept for one device; the oldest leaves first.
 pub const DEVICE_BINDINGS_MAX: usize = 64;
 /// Seconds by which a signed request's `iat` and the transaction's time may differ, either way.

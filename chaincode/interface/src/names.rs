@@ -30,12 +30,51 @@ pub mod transactions {
     pub const REVOKE_ACCESS: &str = "access-control:RevokeAccess";
     /// Evaluate. Grants of a patient or given to a participant, by pages.
     pub const LIST_GRANTS: &str = "access-control:ListGrants";
-    /// Evaluate. The grant to name in `AuthorizeRead`.
-    pub const FIND_GRANT: &str = "access-control:FindGrant";
+    /// Evaluate. One grant of a patient.
+    pub const GET_GRANT: &str = "access-control:GetGrant";
+    /// Evaluate. What `AuthorizeRead` would decide and why, with every rule that has a say.
+    pub const EXPLAIN_READ: &str = "access-control:ExplainRead";
     /// Submit. Decides on a read that its reader signed, and records the decision.
     pub const AUTHORIZE_READ: &str = "access-control:AuthorizeRead";
     /// Evaluate. Recorded read decisions, by pages.
     pub const LIST_READS: &str = "access-control:ListReads";
+    /// Evaluate. One recorded read decision.
+    pub const GET_READ: &str = "access-control:GetRead";
+    /// Submit. Keeps a rule of an organisation; its administrator signed it.
+    pub const SET_POLICY: &str = "access-control:SetPolicy";
+    /// Submit. Ends an organisation's rule; its administrator signed the request.
+    pub const WITHDRAW_POLICY: &str = "access-control:WithdrawPolicy";
+    /// Evaluate. Organisations' rules, by pages.
+    pub const LIST_POLICIES: &str = "access-control:ListPolicies";
+    /// Submit. Lets a guardian act for a patient; the patient, or an administrator of the
+    /// patient's organisation, signed it.
+    pub const DELEGATE: &str = "access-control:Delegate";
+    /// Submit. Ends a delegation.
+    pub const REVOKE_DELEGATION: &str = "access-control:RevokeDelegation";
+    /// Evaluate. Delegations of a patient or to a guardian, by pages.
+    pub const LIST_DELEGATIONS: &str = "access-control:ListDelegations";
+    /// Submit. Asks a patient for access; the provider signed it.
+    pub const REQUEST_ACCESS: &str = "access-control:RequestAccess";
+    /// Submit. Refuses a request for access; a grant that names the request accepts it.
+    pub const REFUSE_ACCESS: &str = "access-control:RefuseAccess";
+    /// Evaluate. Requests for access to a patient or of a provider, by pages.
+    pub const LIST_ACCESS_REQUESTS: &str = "access-control:ListAccessRequests";
+    /// Submit. Declares an emergency: the provider, whose certificate MUST allow it, signed it.
+    pub const DECLARE_EMERGENCY: &str = "access-control:DeclareEmergency";
+    /// Submit. Closes the review of an emergency; an auditor or administrator signed it.
+    pub const REVIEW_EMERGENCY: &str = "access-control:ReviewEmergency";
+    /// Evaluate. Declared emergencies, by pages.
+    pub const LIST_EMERGENCIES: &str = "access-control:ListEmergencies";
+    /// Evaluate. Notices to the caller, by pages.
+    pub const LIST_NOTICES: &str = "access-control:ListNotices";
+    /// Submit. Replaces the signer's own encryption key.
+    pub const ROTATE_KEY: &str = "access-control:RotateKey";
+    /// Submit. Moves the organisation's clock on the channel forward.
+    pub const TICK: &str = "access-control:Tick";
+    /// Evaluate. Keys of used nonces that no longer protect anything.
+    pub const LIST_STALE_NONCES: &str = "access-control:ListStaleNonces";
+    /// Submit. Purges used nonces that no longer protect anything.
+    pub const PURGE_NONCES: &str = "access-control:PurgeNonces";
     /// Submit. Registers up to [`crate::limits::BATCH_RECORDS_MAX`] records.
     pub const REGISTER_RECORDS: &str = "record-registry:RegisterRecords";
     /// Evaluate. One record.
@@ -44,6 +83,22 @@ pub mod transactions {
     pub const LIST_RECORDS: &str = "record-registry:ListRecords";
     /// Evaluate. The wrapped data keys of a record.
     pub const GET_WRAPS: &str = "record-registry:GetWraps";
+    /// Evaluate. Public halves of the records that the caller's organisation registered, by pages.
+    pub const LIST_REGISTERED: &str = "record-registry:ListRegistered";
+    /// Evaluate. The versions of a record, oldest first.
+    pub const LIST_VERSIONS: &str = "record-registry:ListVersions";
+    /// Submit. Adds wraps that a grant allows, or that replace a rotated key's.
+    pub const CHANGE_WRAPS: &str = "record-registry:ChangeWraps";
+    /// Submit. First half of an erasure: the wrapped keys are purged, the object is to go.
+    pub const ERASE_RECORD: &str = "record-registry:EraseRecord";
+    /// Evaluate. Records under erasure whose object the caller's organisation has not yet removed.
+    pub const LIST_ERASURES: &str = "record-registry:ListErasures";
+    /// Submit. An organisation's word that it no longer holds the object.
+    pub const CONFIRM_REMOVAL: &str = "record-registry:ConfirmRemoval";
+    /// Submit. Second half of an erasure: the metadata is purged.
+    pub const COMPLETE_ERASURE: &str = "record-registry:CompleteErasure";
+    /// Evaluate. What the channel says of an erasure.
+    pub const GET_ERASURE: &str = "record-registry:GetErasure";
 }
 
 /// Private data collections.
@@ -68,8 +123,14 @@ pub mod transient {
     pub const WRAPS: &str = "wraps";
     /// A compact JWS whose payload is a [`crate::SignedRequest`].
     pub const REQUEST: &str = "request";
-    /// ID of the grant that `FindGrant` named; empty or absent if it named none.
-    pub const GRANT_HINT: &str = "grant_hint";
+    /// PEM certificate of the CA that issued both the creator's and the registered certificate.
+    pub const ISSUER: &str = "issuer";
+    /// JSON of a [`crate::record::WrapChanges`].
+    pub const WRAP_CHANGES: &str = "wrap_changes";
+    /// JSON array of ledger keys, of `PurgeNonces`.
+    pub const NONCES: &str = "nonces";
+    /// ID of the record that `ConfirmRemoval` or `CompleteErasure` is about, as text.
+    pub const RECORD_ID: &str = "record_id";
     /// PEM certificate of the REST caller for whom an oracle evaluates.
     pub const CALLER: &str = "caller";
     /// 32 random bytes, fresh for each transaction, in every submit except `RegisterRecords`,
@@ -85,6 +146,20 @@ pub mod events {
     pub const GRANT_GIVEN: &str = "GrantGiven";
     /// Payload [`crate::access::GrantChanged`].
     pub const GRANT_REVOKED: &str = "GrantRevoked";
+    /// Payload [`crate::access::PolicyChanged`].
+    pub const POLICY_CHANGED: &str = "PolicyChanged";
+    /// Payload [`crate::access::DelegationChanged`].
+    pub const DELEGATION_CHANGED: &str = "DelegationChanged";
+    /// Payload [`crate::access::AccessRequestChanged`].
+    pub const ACCESS_REQUEST_CHANGED: &str = "AccessRequestChanged";
+    /// Payload [`crate::access::EmergencyChanged`].
+    pub const EMERGENCY_DECLARED: &str = "EmergencyDeclared";
+    /// Payload [`crate::access::EmergencyChanged`].
+    pub const EMERGENCY_REVIEWED: &str = "EmergencyReviewed";
+    /// Payload [`crate::record::ErasureChanged`].
+    pub const RECORD_ERASED: &str = "RecordErased";
+    /// Payload [`crate::record::ErasureChanged`].
+    pub const ERASURE_COMPLETED: &str = "ErasureCompleted";
     /// Payload [`crate::access::ReadDecided`].
     pub const READ_PERMITTED: &str = "ReadPermitted";
     /// Payload [`crate::access::ReadDecided`].
@@ -95,4 +170,6 @@ pub mod events {
 pub mod attributes {
     /// Its value is a [`crate::Role`].
     pub const ROLE: &str = "salus.role";
+    /// `true` for staff who may declare an emergency.
+    pub const EMERGENCY: &str = "salus.emergency";
 }

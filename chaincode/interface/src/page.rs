@@ -16,16 +16,17 @@ use crate::text::serde_as_text;
 pub struct PageToken(String);
 
 impl PageToken {
-    /// The token for a list whose last looked-at key is `key`.
+    /// The token with these bytes inside: where the list ended, sealed by the contract, since the
+    /// key of an entry that was passed over is not for the caller to know.
     #[must_use]
-    pub fn from_key(key: &str) -> Self {
-        Self(URL_SAFE_NO_PAD.encode(key))
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// The key inside; the contract checks that it belongs to the query.
+    /// The bytes inside; the contract checks that they are of its making.
     #[must_use]
-    pub fn key(&self) -> Option<String> {
-        String::from_utf8(URL_SAFE_NO_PAD.decode(&self.0).ok()?).ok()
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        URL_SAFE_NO_PAD.decode(&self.0).ok()
     }
 }
 
@@ -90,9 +91,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn token_carries_its_key() {
-        let token = PageToken::from_key("\0record\0a\0");
-        assert_eq!(token.key().as_deref(), Some("\0record\0a\0"));
+    fn token_carries_its_bytes() {
+        let token = PageToken::from_bytes(b"\0record\xff");
+        assert_eq!(token.bytes().as_deref(), Some(&b"\0record\xff"[..]));
         assert_eq!(token.to_string().parse::<PageToken>().unwrap(), token);
         for bad in ["a b", "a=", "é", &"a".repeat(PAGE_TOKEN_BYTES_MAX + 1)] {
             assert!(bad.parse::<PageToken>().is_err(), "{bad}");

@@ -7,12 +7,17 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Confidentiality;
 use crate::canonical::canonical_json;
 use crate::digest::{Digest, Salt};
 use crate::error::ParseError;
-use crate::ids::{DeviceId, MspId, ParticipantId, Pseudonym, RecordId, RecordType};
+use crate::ids::{
+    ContextId, DeviceId, GrantId, MspId, ParticipantId, Pseudonym, RecordId, RecordType,
+    Sensitivity,
+};
 use crate::limits::{
-    CID_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, JSON_INTEGER_MAX, WRAP_BYTES_MAX, WRAPS_MAX,
+    CID_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, JSON_INTEGER_MAX, RECORD_SENSITIVITIES_MAX,
+    WRAP_BATCH_MAX, WRAP_BYTES_MAX, WRAPS_MAX,
 };
 use crate::page::{PageRequest, PageToken};
 use crate::time::UtcTime;
@@ -101,6 +106,20 @@ pub struct RecordPrivate {
     pub readings: u32,
     /// Where the readings come from.
     pub source: Source,
+    /// The organisation that registers the record: keeps its object, releases its key.
+    pub registrar: MspId,
+    /// The encounter, care plan or episode that the readings belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<ContextId>,
+    /// How confidential the readings are.
+    #[serde(default)]
+    pub confidentiality: Confidentiality,
+    /// What they are sensitive for, at most [`RECORD_SENSITIVITIES_MAX`], none twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sensitivity: Vec<Sensitivity>,
+    /// The participant's signed [`crate::SubmitRecord`], as compact JWS; absent for a device's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submission: Option<String>,
     /// Media type of the opened object.
     pub content_type: String,
     /// CID of the sealed object.
@@ -159,6 +178,10 @@ impl RecordPrivate {
             Err(ParseError::new(
                 "a content type of at most 255 printable characters",
             ))
+        } else if self.sensitivity.len() > RECORD_SENSITIVITIES_MAX
+            || self.sensitivity.iter().collect::<BTreeSet<_>>().len() != self.sensitivity.len()
+        {
+            Err(ParseError::new("at most 16 different sensitivities"))
         } else if !(1..=CID_BYTES_MAX).contains(&self.cid.len())
             || !self.cid.bytes().all(|b| b.is_ascii_alphanumeric())
         {
@@ -175,8 +198,28 @@ impl RecordPrivate {
 pub struct KeyWrap {
     /// RFC 7638 thumbprint of the holder's public key.
     pub kid: String,
-    /// The wrapped key, a compact JWE.
+    /// The wrapped key, a compact JWE. If the wrap is gated, its payload is the grantee's compact
+    /// JWE, and the gate's holder opens it only after a permitted read.
     pub jwe: String,
+    /// Of a gated wrap: RFC 7638 thumbprint of the registrar's key, under which `jwe` is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<String>,
+    /// The grant for whose sake the wrap is here; absent for patient and oracle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_id: Option<GrantId>,
+}
+
+impl KeyWrap {
+    /// A wrap that its holder opens alone.
+    #[must_use]
+    pub const fn plain(kid: String, jwe: String) -> Self {
+        Self {
+            kid,
+            jwe,
+            gate: None,
+            grant_id: None,
+        }
+    }
 }
 
 /// The wrapped data keys of one record, kept in the collection `keys`.
@@ -198,15 +241,16 @@ impl RecordWraps {
     pub fn validate(&self) -> Result<(), ParseError> {
         let kids: BTreeSet<&str> = self.wraps.iter().map(|wrap| wrap.kid.as_str()).collect();
         if !(1..=WRAPS_MAX).contains(&self.wraps.len()) || kids.len() != self.wraps.len() {
-            return Err(ParseError::new("1 to 16 wraps with different kids"));
+            return Err(ParseError::new("1 to 64 wraps with different kids"));
         }
         let base64url = |text: &str| {
             text.bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         };
+        let kid = |kid: &str| kid.len() == 43 && base64url(kid);
         let well_formed = self.wraps.iter().all(|wrap| {
-            wrap.kid.len() == 43
-                && base64url(&wrap.kid)
+            kid(&wrap.kid)
+                && wrap.gate.as_deref().is_none_or(kid)
                 && wrap.jwe.len() <= WRAP_BYTES_MAX
                 && wrap.jwe.split('.').count() == 5
                 && wrap
@@ -298,6 +342,173 @@ pub struct RecordPage {
     /// The records that the caller may see.
     pub records: Vec<Record>,
     /// Present if there may be more; a page may be short, even empty, and yet have a next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_page_token: Option<PageToken>,
+}
+
+/// Changes to one record's wraps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrapChange {
+    /// The record.
+    pub record_id: RecordId,
+    /// Holders whose wraps go, by `kid`; one that is not there is passed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+    /// Wraps that come; one with a `kid` that is there takes its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<KeyWrap>,
+}
+
+/// Transient field `wrap_changes` of `ChangeWraps`, which the registrar's oracle submits.
+///
+/// Of plain wraps it takes those for the registered encryption keys of the record's patient and of
+/// the registrar's oracles; of gated ones those for the person whom a standing permit names and
+/// that covers the record. What is removed must be of an ended grant or a key that is no longer
+/// registered. Whoever holds the data key in custody mode `patient` signs the changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrapChanges {
+    /// 1 to [`WRAP_BATCH_MAX`] records, none twice.
+    pub changes: Vec<WrapChange>,
+}
+
+impl WrapChanges {
+    /// Checks what the members' types do not.
+    ///
+    /// # Errors
+    ///
+    /// If there are none, too many, or a record twice.
+    pub fn validate(&self) -> Result<(), ParseError> {
+        let ids: BTreeSet<_> = self.changes.iter().map(|change| change.record_id).collect();
+        if (1..=WRAP_BATCH_MAX).contains(&self.changes.len()) && ids.len() == self.changes.len() {
+            Ok(())
+        } else {
+            Err(ParseError::new("changes to 1 to 200 different records"))
+        }
+    }
+}
+
+/// The public result of `ChangeWraps`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrapsChanged {
+    /// Records whose wraps are others now.
+    pub changed: u32,
+    /// Records whose wraps are as they were.
+    pub unchanged: u32,
+}
+
+/// Which of the organisation's own records to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisteredFilter {
+    /// Which page.
+    #[serde(default)]
+    pub page: PageRequest,
+}
+
+/// A record's ID and public half.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredRecord {
+    /// The record.
+    pub record_id: RecordId,
+    /// Its public half.
+    pub state: RecordState,
+}
+
+/// A page of public halves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredPage {
+    /// The records; a page may be short, even empty, and yet have a next one.
+    pub records: Vec<RegisteredRecord>,
+    /// Present if there may be more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_page_token: Option<PageToken>,
+}
+
+/// Why a record is erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErasureBasis {
+    /// The patient, or a guardian with the power to erase, asks for it (GDPR Art. 17).
+    PatientRequest,
+    /// The time for which it must be kept is over; an administrator of the registrar signs.
+    RetentionEnded,
+    /// It should not have been registered; an administrator of the registrar signs.
+    RegisteredInError,
+}
+
+/// What is left of a record while its erasure goes on, in the collection `records`: enough for
+/// every organisation to find and remove the object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErasingRecord {
+    /// The record.
+    pub record_id: RecordId,
+    /// Whose record it was.
+    pub patient: Pseudonym,
+    /// Who registered it.
+    pub registrar: MspId,
+    /// CID of the object that is to go.
+    pub cid: String,
+    /// Bytes of the sealed object.
+    pub size: u64,
+    /// Why.
+    pub basis: ErasureBasis,
+    /// The signed request, as compact JWS.
+    pub request: String,
+    /// Keeps the stored value's public hash from being guessed.
+    pub salt: Salt,
+}
+
+/// Payload of the events `RecordErased` and `ErasureCompleted`, and public result of the
+/// transactions of an erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureChanged {
+    /// The record.
+    pub record_id: RecordId,
+}
+
+/// An organisation's word that it no longer holds an object, in the public state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Removal {
+    /// The organisation.
+    pub msp_id: MspId,
+    /// The transaction in which it said so.
+    pub tx_id: String,
+}
+
+/// The tombstone of a record, in the public state, with the organisations' words: what a
+/// certificate of erasure names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erasure {
+    /// The record.
+    pub record_id: RecordId,
+    /// Who registered it.
+    pub registrar: MspId,
+    /// The transaction that registered it.
+    pub registered_tx_id: String,
+    /// SHA-256 of the sealed object.
+    pub object_sha256: Digest,
+    /// The transaction that purged keys and metadata.
+    pub erased_tx_id: String,
+    /// The transaction that purged what was left; absent while organisations still have to remove
+    /// the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_tx_id: Option<String>,
+    /// Organisations that removed the object, in the order of their names.
+    #[serde(default)]
+    pub removals: Vec<Removal>,
+}
+
+/// A page of records under erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasingPage {
+    /// The records.
+    pub records: Vec<ErasingRecord>,
+    /// Present if there may be more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_page_token: Option<PageToken>,
 }

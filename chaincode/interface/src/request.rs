@@ -3,11 +3,18 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::access::{Grant, Purpose};
-use crate::digest::Nonce;
+use crate::access::{
+    AccessRequest, Confidentiality, Delegation, Emergency, Grant, Policy, Purpose, ReviewOutcome,
+};
+use crate::digest::{Digest, Nonce};
 use crate::error::ParseError;
-use crate::ids::{GrantId, RecordId};
+use crate::ids::{
+    AccessRequestId, ContextId, DelegationId, EmergencyId, GrantId, ParticipantId, PolicyId,
+    ProjectCode, Pseudonym, RecordId, RecordType, Sensitivity,
+};
+use crate::jwk::Jwk;
 use crate::names::transactions;
+use crate::record::{ErasureBasis, Period, WrapChanges};
 use crate::time::UtcTime;
 
 /// What is asked, by the transaction that answers it.
@@ -16,20 +23,28 @@ pub trait RequestBody: Serialize + DeserializeOwned {
     const ACTION: &'static str;
 }
 
-/// Asks `access-control:GrantAccess` to keep a grant; signed by the patient.
+/// Asks `access-control:GrantAccess` to keep a grant; signed by the patient, or by a guardian with
+/// the power to grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GrantAccess {
     /// The grant.
     pub grant: Grant,
+    /// Whose data it is about; the signer if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient: Option<Pseudonym>,
 }
 
-/// Asks `access-control:RevokeAccess` to end a grant; signed by the patient who gave it.
+/// Asks `access-control:RevokeAccess` to end a grant; signed by its patient, or by a guardian with
+/// the power to grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeAccess {
     /// The grant.
     pub grant_id: GrantId,
+    /// Whose grant it is; the signer's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient: Option<Pseudonym>,
 }
 
 /// Asks `access-control:AuthorizeRead` for a record; signed by the reader.
@@ -40,18 +55,174 @@ pub struct AuthorizeRead {
     pub record_id: RecordId,
     /// Why.
     pub purpose: Purpose,
+    /// For which project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectCode>,
 }
 
-impl RequestBody for GrantAccess {
-    const ACTION: &'static str = transactions::GRANT_ACCESS;
+/// Asks `access-control:SetPolicy` to keep a policy; signed by an administrator of its
+/// organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetPolicy {
+    /// The policy.
+    pub policy: Policy,
 }
 
-impl RequestBody for RevokeAccess {
-    const ACTION: &'static str = transactions::REVOKE_ACCESS;
+/// Asks `access-control:WithdrawPolicy` to end a policy; signed by an administrator of its
+/// organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WithdrawPolicy {
+    /// The policy.
+    pub policy_id: PolicyId,
 }
 
-impl RequestBody for AuthorizeRead {
-    const ACTION: &'static str = transactions::AUTHORIZE_READ;
+/// Asks `access-control:Delegate` to keep a delegation; signed by the patient, or by an
+/// administrator of the patient's organisation where its basis says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delegate {
+    /// The delegation.
+    pub delegation: Delegation,
+}
+
+/// Asks `access-control:RevokeDelegation` to end a delegation; signed by the patient, by the
+/// guardian, or by an administrator of the patient's organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeDelegation {
+    /// The delegation.
+    pub delegation_id: DelegationId,
+    /// Whose data it is about.
+    pub patient: Pseudonym,
+    /// Who may act under it.
+    pub guardian: ParticipantId,
+}
+
+/// Asks `access-control:RequestAccess` to keep a request for access; signed by the provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestAccess {
+    /// The request.
+    pub request: AccessRequest,
+}
+
+/// Asks `access-control:RefuseAccess` to refuse a request for access; signed by the patient, or by
+/// a guardian with the power to grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefuseAccess {
+    /// The request.
+    pub request_id: AccessRequestId,
+    /// Whom it asks; the signer if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient: Option<Pseudonym>,
+}
+
+/// Asks `access-control:DeclareEmergency` to declare an emergency; signed by the provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclareEmergency {
+    /// The emergency.
+    pub emergency: Emergency,
+}
+
+/// Asks `access-control:ReviewEmergency` to close a review; signed by an auditor or administrator
+/// of the patient's organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewEmergency {
+    /// The emergency.
+    pub emergency_id: EmergencyId,
+    /// Of which patient.
+    pub patient: Pseudonym,
+    /// Who declared it.
+    pub reader: ParticipantId,
+    /// What the review found.
+    pub outcome: ReviewOutcome,
+}
+
+/// Asks `access-control:RotateKey` to replace the signer's encryption key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateKey {
+    /// The new public key.
+    pub encryption_key: Jwk,
+}
+
+/// Says that the signer made a record: kept with it, and checked by `RegisterRecords`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitRecord {
+    /// Whose record it is.
+    pub patient: Pseudonym,
+    /// What it holds.
+    #[serde(rename = "type")]
+    pub record_type: RecordType,
+    /// The period that it covers.
+    pub period: Period,
+    /// Media type of the content.
+    pub content_type: String,
+    /// SHA-256 of the content.
+    pub content_sha256: Digest,
+    /// The encounter, care plan or episode that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<ContextId>,
+    /// How confidential it is.
+    #[serde(default)]
+    pub confidentiality: Confidentiality,
+    /// What it is sensitive for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sensitivity: Vec<Sensitivity>,
+    /// The record that it amends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<RecordId>,
+}
+
+/// Says which wraps the signer changed: of a record whose data key only its patient holds, the
+/// patient or a guardian with the power to grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeWraps {
+    /// The changes, which are those of the transient field `wrap_changes`.
+    pub changes: WrapChanges,
+}
+
+/// Asks `record-registry:EraseRecord` to erase a record; signed by whom the basis names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EraseRecord {
+    /// The record.
+    pub record_id: RecordId,
+    /// Why.
+    pub basis: ErasureBasis,
+}
+
+macro_rules! actions {
+    ($($body:ident = $action:ident;)+) => {
+        $(impl RequestBody for $body {
+            const ACTION: &'static str = transactions::$action;
+        })+
+    };
+}
+
+actions! {
+    GrantAccess = GRANT_ACCESS;
+    RevokeAccess = REVOKE_ACCESS;
+    AuthorizeRead = AUTHORIZE_READ;
+    SetPolicy = SET_POLICY;
+    WithdrawPolicy = WITHDRAW_POLICY;
+    Delegate = DELEGATE;
+    RevokeDelegation = REVOKE_DELEGATION;
+    RequestAccess = REQUEST_ACCESS;
+    RefuseAccess = REFUSE_ACCESS;
+    DeclareEmergency = DECLARE_EMERGENCY;
+    ReviewEmergency = REVIEW_EMERGENCY;
+    RotateKey = ROTATE_KEY;
+    SubmitRecord = REGISTER_RECORDS;
+    ChangeWraps = CHANGE_WRAPS;
+    EraseRecord = ERASE_RECORD;
 }
 
 /// The payload that is signed. Channel and action are in it so that a signature serves one

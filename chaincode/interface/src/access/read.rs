@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Purpose;
+use super::{Purpose, RuleRef};
 use crate::digest::{Digest, Salt};
-use crate::ids::{GrantId, MspId, ParticipantId, Pseudonym, ReadId, RecordId};
+use crate::ids::{MspId, ParticipantId, ProjectCode, Pseudonym, ReadId, RecordId};
 use crate::page::{PageRequest, PageToken};
 use crate::time::UtcTime;
 
@@ -52,13 +52,23 @@ macro_rules! reason_codes {
 reason_codes! {
     /// The patient reads an own record.
     OwnRecord = "OWN_RECORD", Permit;
-    /// The grant covers the read.
+    /// A guardian reads for the patient.
+    Guardian = "GUARDIAN", Permit;
+    /// The registrar's policy permits it.
+    PolicyPermits = "POLICY_PERMITS", Permit;
+    /// A grant covers the read.
     Granted = "GRANTED", Permit;
-    /// The grant does not name the purpose.
+    /// The reader declared an emergency, which still lasts.
+    Emergency = "EMERGENCY", Permit;
+    /// The grant's number of reads is used up.
+    ReadsExhausted = "READS_EXHAUSTED", Deny;
+    /// The grant does not name the purpose, or is for another project.
     PurposeNotCovered = "PURPOSE_NOT_COVERED", Deny;
     /// The record's readings are not all in the grant's data period.
     PeriodNotCovered = "PERIOD_NOT_COVERED", Deny;
-    /// The grant does not name the record's type.
+    /// The record is more confidential than the grant allows, or bears none of its labels.
+    LabelNotCovered = "LABEL_NOT_COVERED", Deny;
+    /// The grant does not name the record's type, ID, author or context.
     TypeNotCovered = "TYPE_NOT_COVERED", Deny;
     /// The grant's validity has ended.
     GrantExpired = "GRANT_EXPIRED", Deny;
@@ -68,18 +78,34 @@ reason_codes! {
     GrantRevoked = "GRANT_REVOKED", Deny;
     /// The grant is for someone else.
     GranteeMismatch = "GRANTEE_MISMATCH", Deny;
-    /// The grant was given by another patient.
+    /// The rule is of another patient or organisation.
     GrantOfOtherPatient = "GRANT_OF_OTHER_PATIENT", Deny;
-    /// The named grant does not exist.
-    GrantUnknown = "GRANT_UNKNOWN", Deny;
-    /// No grant was named.
+    /// No grant permits it.
     NoGrant = "NO_GRANT", Deny;
+    /// The patient forbids it.
+    GrantDenies = "GRANT_DENIES", Deny;
+    /// The registrar's policy forbids it.
+    PolicyDenies = "POLICY_DENIES", Deny;
+    /// The emergency that the reader declared is over.
+    EmergencyOver = "EMERGENCY_OVER", Deny;
+    /// The reader has not declared an emergency for this patient.
+    EmergencyNotDeclared = "EMERGENCY_NOT_DECLARED", Deny;
+    /// The guardian's delegation has ended, or gives no power to read.
+    GuardianNotAllowed = "GUARDIAN_NOT_ALLOWED", Deny;
     /// A patient reads an own record for another purpose than PATRQT.
     PurposeNotForPatients = "PURPOSE_NOT_FOR_PATIENTS", Deny;
     /// Only patients and providers read.
     RoleNotAllowed = "ROLE_NOT_ALLOWED", Deny;
     /// The reader is suspended or revoked.
     ReaderNotActive = "READER_NOT_ACTIVE", Deny;
+    /// The request was signed too long before or after the transaction's time.
+    RequestStale = "REQUEST_STALE", Deny;
+    /// The request was used before.
+    RequestReplayed = "REQUEST_REPLAYED", Deny;
+    /// The signer's certificate was not valid then.
+    CertificateNotValid = "CERTIFICATE_NOT_VALID", Deny;
+    /// The transaction's time lies before what the channel's clocks say.
+    TimeRefused = "TIME_REFUSED", Deny;
 }
 
 impl std::fmt::Display for ReasonCode {
@@ -151,12 +177,12 @@ pub struct ReadEntry {
     pub decision: Decision,
     /// Why it was decided so.
     pub reason: ReasonCode,
-    /// The grant that was looked at.
+    /// For which project the reader asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grant_id: Option<GrantId>,
-    /// That grant's version.
+    pub project: Option<ProjectCode>,
+    /// The rule that decided, or that came nearest to a permit, with its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grant_version: Option<u32>,
+    pub rule: Option<RuleRef>,
     /// When the reader signed.
     pub requested_at: UtcTime,
     /// The transaction's time.
@@ -174,8 +200,8 @@ pub struct ReadDecided {
     pub read_id: ReadId,
 }
 
-/// Which reads to list, in order of time. A patient or a reader or a record MUST be named; all
-/// that are named must match.
+/// Which reads to list, in order of time. A patient, a reader or a record MUST be named, or a
+/// period (`from` and `to`) by an auditor; all that are named must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadFilter {
