@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract_interface::{Digest, Jwk, ParticipantId, ParticipantRegistration, Role, Status};
-use fabric_msp::{Certificate, IdentityError, MspId, SigningIdentity};
+use fabric_msp::{Certificate, IdentityError, Msp, MspError, MspId, SigningIdentity};
 use sealed_object::{KeyError, PrivateKey};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -31,6 +31,8 @@ const ID_LABEL: &[u8] = b"salus oracle participant\0";
 pub(crate) struct Identity {
     /// Signs transactions.
     pub(crate) signing: SigningIdentity,
+    /// The CA certificate that issued its own.
+    pub(crate) issuer: Certificate,
     /// Opens data keys.
     pub(crate) decryption: Arc<PrivateKey>,
 }
@@ -55,6 +57,21 @@ pub enum IdentityLoadError {
         /// Why.
         #[source]
         source: IdentityError,
+    },
+    /// The CA certificates of the own organisation.
+    #[error("the CA certificates in the MSP folder {} cannot be used", path.display())]
+    Authorities {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: MspError,
+    },
+    /// None of the CA certificates issued the oracle's own.
+    #[error("no CA certificate in {} issued the oracle's own certificate", path.display())]
+    Issuer {
+        /// The folder.
+        path: PathBuf,
     },
     /// The key file cannot be read.
     #[error("the encryption key file {} cannot be read", path.display())]
@@ -101,12 +118,36 @@ impl Identity {
                 path: msp_dir.clone(),
                 source,
             })?;
+        let issuer = issuer(signing.msp_id(), signing.certificate(), msp_dir)?;
         let decryption = decryption_key(&config.identity.encryption_key_file)?;
         Ok(Self {
             signing,
+            issuer,
             decryption: Arc::new(decryption),
         })
     }
+}
+
+/// The CA certificate in an MSP folder that issued `certificate`.
+fn issuer(
+    msp_id: &MspId,
+    certificate: &Certificate,
+    folder: &Path,
+) -> Result<Certificate, IdentityLoadError> {
+    let msp = Msp::from_dir(msp_id.clone(), folder).map_err(|source| {
+        IdentityLoadError::Authorities {
+            path: folder.to_owned(),
+            source,
+        }
+    })?;
+    let authorities = msp.ca_certificates().iter();
+    authorities
+        .chain(msp.intermediate_certificates())
+        .find(|authority| certificate.is_issued_by(authority))
+        .cloned()
+        .ok_or_else(|| IdentityLoadError::Issuer {
+            path: folder.to_owned(),
+        })
 }
 
 fn decryption_key(path: &Path) -> Result<PrivateKey, IdentityLoadError> {

@@ -5,10 +5,14 @@
 //! *submitted*, and a call returns only after its commit was `VALID`; see [`LedgerError`] for what
 //! each failure means for a second try.
 
+mod consent;
+mod custody;
 mod error;
 mod queries;
 mod registration;
 mod signed;
+
+use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use contract_interface::{Salt, canonical_json, names::transient};
@@ -18,6 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::error::LedgerError;
+pub use self::queries::ReadQuestion;
 pub use self::registration::{Registered, RegistrationBatch};
 pub use self::signed::DecidedRead;
 
@@ -31,6 +36,8 @@ pub struct Ledger {
     contract: Contract,
     channel: String,
     msp_id: MspId,
+    /// PEM of the CA certificate that issued the oracle's own.
+    issuer: Arc<str>,
 }
 
 /// For whom a query is made: the contract shows each only what is theirs to see.
@@ -54,12 +61,17 @@ pub struct Receipt<T> {
 }
 
 impl Ledger {
-    /// Prepares the connection; peers are first spoken to by the first call.
+    /// Prepares the connection; peers are first spoken to by the first call. `issuer` is the CA
+    /// certificate that issued the identity's.
     ///
     /// # Errors
     ///
     /// [`LedgerError::Connect`] when an endpoint or the TLS roots cannot be used.
-    pub fn connect(config: &FabricConfig, identity: SigningIdentity) -> Result<Self, LedgerError> {
+    pub fn connect(
+        config: &FabricConfig,
+        identity: SigningIdentity,
+        issuer: &Certificate,
+    ) -> Result<Self, LedgerError> {
         let msp_id = identity.msp_id().clone();
         let roots = std::fs::read(&config.tls_ca_file).map_err(|source| LedgerError::Roots {
             path: config.tls_ca_file.clone(),
@@ -75,6 +87,7 @@ impl Ledger {
             contract: gateway.network(&config.channel).contract(&config.chaincode),
             channel: config.channel.clone(),
             msp_id,
+            issuer: issuer.pem().into(),
         })
     }
 

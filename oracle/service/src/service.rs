@@ -112,7 +112,8 @@ impl Oracle {
     ) -> Result<Self, StartError> {
         let identity = Identity::load(&config)?;
         let callers = Callers::load(&config.rest.organizations).map_err(StartError::Callers)?;
-        let ledger = Ledger::connect(&config.fabric, identity.signing.clone())?;
+        let ledger =
+            Ledger::connect(&config.fabric, identity.signing.clone(), &identity.issuer)?;
         let store = Kubo::new(&config.ipfs);
         let journal = Journal::open(&journal::Config::from(&config.journal))?;
         let devices = Arc::new(DeviceDirectory::new(Arc::new(ledger.clone())));

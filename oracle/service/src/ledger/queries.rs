@@ -1,13 +1,31 @@
 //! Questions to the contracts. Evaluated, so nothing of them is on the ledger.
 
+use contract_interface::access::{
+    AccessRequestFilter, AccessRequestPage, DelegationFilter, DelegationPage, EmergencyFilter,
+    EmergencyPage, Explanation, NoticeFilter, NoticePage, PolicyFilter, PolicyPage,
+};
 use contract_interface::names::transactions;
 use contract_interface::{
-    Device, DeviceId, DevicePage, Digest, ErrorCode, GrantFilter, GrantPage, GrantProposal,
-    PageRequest, Participant, ParticipantFilter, ParticipantId, ParticipantPage, Purpose,
-    ReadFilter, ReadPage, Record, RecordFilter, RecordId, RecordPage, RecordWraps, UtcTime,
+    Device, DeviceId, DevicePage, Digest, ErrorCode, GrantEntry, GrantFilter, GrantId, GrantPage,
+    PageRequest, Participant, ParticipantFilter, ParticipantId, ParticipantPage, ProjectCode,
+    Pseudonym, Purpose, ReadEntry, ReadFilter, ReadId, ReadPage, Record, RecordFilter, RecordId,
+    RecordPage, RecordWraps, UtcTime,
 };
 
 use super::{Ledger, LedgerError, Viewer, json, query};
+
+/// Who would read, why and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadQuestion {
+    /// Who reads.
+    pub reader: ParticipantId,
+    /// Why.
+    pub purpose: Purpose,
+    /// For which project.
+    pub project: Option<ProjectCode>,
+    /// When.
+    pub at: UtcTime,
+}
 
 impl Ledger {
     /// A participant by ID.
@@ -133,25 +151,126 @@ impl Ledger {
         self.evaluate(call).await
     }
 
-    /// The grant to name in `AuthorizeRead`: a submitted transaction cannot search private data.
-    /// It decides nothing.
+    /// One grant of a patient, if the viewer may see it.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`]; an unknown grant is `None`, no error.
+    pub async fn grant(
+        &self,
+        viewer: Viewer<'_>,
+        patient: &Pseudonym,
+        id: &GrantId,
+    ) -> Result<Option<GrantEntry>, LedgerError> {
+        let call = query(transactions::GET_GRANT, viewer)
+            .argument(patient.to_string())
+            .argument(id.to_string());
+        absent_as_none(self.evaluate(call).await, ErrorCode::GrantNotFound)
+    }
+
+    /// Policies of an organisation, by pages.
     ///
     /// # Errors
     ///
     /// [`LedgerError`].
-    pub async fn find_grant(
+    pub async fn policies(
         &self,
-        record: &RecordId,
-        reader: &ParticipantId,
-        purpose: Purpose,
-        at: UtcTime,
-    ) -> Result<GrantProposal, LedgerError> {
-        let call = query(transactions::FIND_GRANT, Viewer::Oracle)
-            .argument(record.to_string())
-            .argument(reader.to_string())
-            .argument(purpose.to_string())
-            .argument(at.to_string());
+        viewer: Viewer<'_>,
+        filter: &PolicyFilter,
+    ) -> Result<PolicyPage, LedgerError> {
+        let call = query(transactions::LIST_POLICIES, viewer).argument(json(filter)?);
         self.evaluate(call).await
+    }
+
+    /// Delegations of a patient or to a guardian, by pages.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    pub async fn delegations(
+        &self,
+        viewer: Viewer<'_>,
+        filter: &DelegationFilter,
+    ) -> Result<DelegationPage, LedgerError> {
+        let call = query(transactions::LIST_DELEGATIONS, viewer).argument(json(filter)?);
+        self.evaluate(call).await
+    }
+
+    /// Requests for access to a patient or of a provider, by pages.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    pub async fn access_requests(
+        &self,
+        viewer: Viewer<'_>,
+        filter: &AccessRequestFilter,
+    ) -> Result<AccessRequestPage, LedgerError> {
+        let call = query(transactions::LIST_ACCESS_REQUESTS, viewer).argument(json(filter)?);
+        self.evaluate(call).await
+    }
+
+    /// Declared emergencies, by pages.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    pub async fn emergencies(
+        &self,
+        viewer: Viewer<'_>,
+        filter: &EmergencyFilter,
+    ) -> Result<EmergencyPage, LedgerError> {
+        let call = query(transactions::LIST_EMERGENCIES, viewer).argument(json(filter)?);
+        self.evaluate(call).await
+    }
+
+    /// Notices to the viewer, by pages.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    pub async fn notices(
+        &self,
+        viewer: Viewer<'_>,
+        filter: &NoticeFilter,
+    ) -> Result<NoticePage, LedgerError> {
+        let call = query(transactions::LIST_NOTICES, viewer).argument(json(filter)?);
+        self.evaluate(call).await
+    }
+
+    /// What `AuthorizeRead` would decide at a time, and why. It decides nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`]; an unknown record is `None`, no error.
+    pub async fn explain_read(
+        &self,
+        viewer: Viewer<'_>,
+        record: &RecordId,
+        question: &ReadQuestion,
+    ) -> Result<Option<Explanation>, LedgerError> {
+        let project = question.project.as_ref().map(ProjectCode::as_str);
+        let call = query(transactions::EXPLAIN_READ, viewer)
+            .argument(record.to_string())
+            .argument(question.reader.to_string())
+            .argument(question.purpose.to_string())
+            .argument(project.unwrap_or_default())
+            .argument(question.at.to_string());
+        absent_as_none(self.evaluate(call).await, ErrorCode::RecordNotFound)
+    }
+
+    /// One recorded decision on a read, if the viewer may see it.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`]; an unknown read is `None`, no error.
+    pub async fn read(
+        &self,
+        viewer: Viewer<'_>,
+        id: &ReadId,
+    ) -> Result<Option<ReadEntry>, LedgerError> {
+        let call = query(transactions::GET_READ, viewer).argument(id.to_string());
+        absent_as_none(self.evaluate(call).await, ErrorCode::ReadNotFound)
     }
 
     /// Recorded decisions on reads that the viewer may see, by pages.
@@ -170,7 +289,7 @@ impl Ledger {
 }
 
 /// Turns the contract's "there is no such thing" into `None`.
-fn absent_as_none<T>(
+pub(super) fn absent_as_none<T>(
     answer: Result<T, LedgerError>,
     absent: ErrorCode,
 ) -> Result<Option<T>, LedgerError> {

@@ -49,7 +49,9 @@ impl Ledger {
         .await
     }
 
-    /// Registers a participant, or renews or changes a registration.
+    /// Registers a participant, or renews or changes a registration. The contract is shown the CA
+    /// certificate that issued the oracle's own, so that it can tell whether the same CA issued the
+    /// participant's.
     ///
     /// # Errors
     ///
@@ -59,11 +61,13 @@ impl Ledger {
         participant: &ParticipantRegistration,
     ) -> Result<Receipt<RegistrationOutcome>, LedgerError> {
         let registration = json(participant)?;
-        self.register(
-            transactions::REGISTER_PARTICIPANT,
-            transient::PARTICIPANT,
-            registration,
-        )
+        let salt = fresh_salt()?;
+        self.submit(|| {
+            Call::new(transactions::REGISTER_PARTICIPANT)
+                .transient(transient::PARTICIPANT, registration.clone())
+                .transient(transient::ISSUER, self.issuer.as_bytes().to_vec())
+                .transient(transient::SALT, salt.as_bytes().to_vec())
+        })
         .await
     }
 
@@ -77,24 +81,10 @@ impl Ledger {
         device: &DeviceRegistration,
     ) -> Result<Receipt<RegistrationOutcome>, LedgerError> {
         let registration = json(device)?;
-        self.register(
-            transactions::REGISTER_DEVICE,
-            transient::DEVICE,
-            registration,
-        )
-        .await
-    }
-
-    async fn register(
-        &self,
-        transaction: &str,
-        field: &str,
-        registration: Vec<u8>,
-    ) -> Result<Receipt<RegistrationOutcome>, LedgerError> {
         let salt = fresh_salt()?;
         self.submit(|| {
-            Call::new(transaction)
-                .transient(field, registration.clone())
+            Call::new(transactions::REGISTER_DEVICE)
+                .transient(transient::DEVICE, registration.clone())
                 .transient(transient::SALT, salt.as_bytes().to_vec())
         })
         .await

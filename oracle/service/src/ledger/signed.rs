@@ -1,13 +1,13 @@
-//! Transactions that a patient or reader signed and the oracle only carries.
+//! Transactions that a person signed and the oracle only carries.
 //!
 //! The contract checks the signature against the registered certificate, so an oracle can neither
-//! invent such a request nor change it; the JWS travels in the transient map and is kept with the
-//! decision in private data.
+//! invent such a request nor change it; the JWS travels in the transient map and is kept with what
+//! came of it in private data.
 
-use contract_interface::access::GrantChanged;
 use contract_interface::names::{transactions, transient};
-use contract_interface::{GrantId, ReadDecision, ReasonCode, Salt};
+use contract_interface::{ReadDecision, ReasonCode, Salt};
 use fabric_gateway::Call;
+use serde::de::DeserializeOwned;
 
 use super::{Ledger, LedgerError, Receipt, fresh_salt};
 
@@ -21,46 +21,16 @@ pub struct DecidedRead {
 }
 
 impl Ledger {
-    /// Carries a patient's signed `GrantAccess`.
-    ///
-    /// # Errors
-    ///
-    /// [`LedgerError`].
-    pub async fn grant_access(&self, jws: &str) -> Result<Receipt<GrantChanged>, LedgerError> {
-        let salt = fresh_salt()?;
-        self.submit(|| signed(transactions::GRANT_ACCESS, jws, &salt))
-            .await
-    }
-
-    /// Carries a patient's signed `RevokeAccess`.
-    ///
-    /// # Errors
-    ///
-    /// [`LedgerError`].
-    pub async fn revoke_access(&self, jws: &str) -> Result<Receipt<GrantChanged>, LedgerError> {
-        let salt = fresh_salt()?;
-        self.submit(|| signed(transactions::REVOKE_ACCESS, jws, &salt))
-            .await
-    }
-
-    /// Carries a reader's signed `AuthorizeRead`, naming the grant that `find_grant` proposed. The
-    /// decision is on the ledger when this returns, whatever it is.
+    /// Carries a reader's signed `AuthorizeRead`. The decision is on the ledger when this returns,
+    /// whatever it is.
     ///
     /// # Errors
     ///
     /// [`LedgerError`]; nothing may be released then.
-    pub async fn authorize_read(
-        &self,
-        jws: &str,
-        grant: Option<GrantId>,
-    ) -> Result<DecidedRead, LedgerError> {
+    pub async fn authorize_read(&self, jws: &str) -> Result<DecidedRead, LedgerError> {
         let salt = fresh_salt()?;
-        let hint = grant.map(|id| id.to_string()).unwrap_or_default();
         let receipt: Receipt<ReadDecision> = self
-            .submit(|| {
-                signed(transactions::AUTHORIZE_READ, jws, &salt)
-                    .transient(transient::GRANT_HINT, hint.clone().into_bytes())
-            })
+            .submit(|| signed(transactions::AUTHORIZE_READ, jws, &salt))
             .await?;
         let reason = receipt
             .result
@@ -68,9 +38,20 @@ impl Ledger {
             .ok_or(LedgerError::DecisionUnreadable)?;
         Ok(DecidedRead { receipt, reason })
     }
+
+    /// Carries a signed request with a fresh salt.
+    pub(super) async fn carry<T: DeserializeOwned>(
+        &self,
+        transaction: &str,
+        jws: &str,
+    ) -> Result<Receipt<T>, LedgerError> {
+        let salt = fresh_salt()?;
+        self.submit(|| signed(transaction, jws, &salt)).await
+    }
 }
 
-fn signed(transaction: &str, jws: &str, salt: &Salt) -> Call {
+/// The call of `transaction` with a signed request.
+pub(super) fn signed(transaction: &str, jws: &str, salt: &Salt) -> Call {
     Call::new(transaction)
         .transient(transient::REQUEST, jws.as_bytes().to_vec())
         .transient(transient::SALT, salt.as_bytes().to_vec())
