@@ -22,6 +22,7 @@ mod readiness;
 mod request;
 mod routes;
 mod scalars;
+mod sentences;
 mod server;
 mod signed;
 #[cfg(test)]

@@ -17,6 +17,7 @@ use warp::reply::{Reply, Response};
 
 use crate::api::context::TraceId;
 use crate::api::scalars::Hash;
+use crate::api::sentences::{self, Addressee, Around};
 use crate::ledger::LedgerError;
 use crate::open::ReadError;
 use crate::store::StoreError;
@@ -131,14 +132,14 @@ impl Problem {
     }
 
     /// The contract's refusal of a read, which is itself on the ledger.
-    pub(crate) fn read_denied(record: &RecordId, read: DeniedRead) -> Self {
+    pub(crate) fn read_denied(record: &RecordId, read: DeniedRead, around: Around<'_>) -> Self {
         let mut problem = Self::new(
             StatusCode::FORBIDDEN,
             "READ_DENIED",
             format!(
                 "{} This refusal is recorded as read {} of record {record}; the patient can see \
                  it.",
-                denial_sentence(read.reason),
+                sentences::of_reason(read.reason, around, Addressee::Reader),
                 read.read_id
             ),
         );
@@ -263,43 +264,6 @@ pub(crate) fn of_rejection(rejection: &Rejection) -> Problem {
     }
 }
 
-/// What a refused reader should know and do.
-fn denial_sentence(reason: ReasonCode) -> &'static str {
-    match reason {
-        ReasonCode::NoGrant | ReasonCode::GrantUnknown | ReasonCode::GranteeMismatch => {
-            "The patient has given you no permission that covers this record. Ask the patient to \
-             grant you access."
-        }
-        ReasonCode::GrantExpired => {
-            "The patient's permission has expired. Ask the patient to grant you access again."
-        }
-        ReasonCode::GrantNotYetValid => "The patient's permission is not valid yet.",
-        ReasonCode::GrantRevoked => {
-            "The patient has withdrawn the permission. Ask the patient if you still need access."
-        }
-        ReasonCode::PurposeNotCovered => {
-            "The patient's permission is for other purposes than the one you gave."
-        }
-        ReasonCode::TypeNotCovered => {
-            "The patient's permission does not include this kind of record."
-        }
-        ReasonCode::PeriodNotCovered => {
-            "The patient's permission does not include the time this record was measured in."
-        }
-        ReasonCode::PurposeNotForPatients => {
-            "Patients read their own records for the purpose PATRQT."
-        }
-        ReasonCode::RoleNotAllowed => {
-            "Only patients and care providers read records, and your registration is for another \
-             role."
-        }
-        ReasonCode::ReaderNotActive => {
-            "Your registration is suspended or revoked. Ask your organisation's administrator."
-        }
-        _ => "The rules of this consortium do not allow this read.",
-    }
-}
-
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         match &error {
@@ -382,6 +346,7 @@ impl From<ReadError> for Problem {
                     block_number,
                     reason,
                 },
+                Around::default(),
             ),
             ReadError::NoKeyHere { msp_id } => Self::new(
                 StatusCode::CONFLICT,

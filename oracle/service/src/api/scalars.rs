@@ -98,3 +98,57 @@ pub(crate) enum Outcome {
     Updated,
     Unchanged,
 }
+
+/// How confidential data is: HL7 v3 Confidentiality.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) enum Confidentiality {
+    N,
+    R,
+    V,
+}
+
+/// What a guardian may do for the patient.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Power {
+    Read,
+    Grant,
+    Erase,
+}
+
+/// Why a guardian may act.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DelegationBasis {
+    Patient,
+    Parent,
+    Court,
+    Attorney,
+}
+
+/// How a request for access stands.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AccessRequestStatus {
+    Open,
+    Granted,
+    Refused,
+}
+
+/// What an emergency is.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EmergencyReason {
+    LifeThreatening,
+    Unresponsive,
+    DangerToOthers,
+    UrgentTreatment,
+}
+
+/// What a review found.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ReviewOutcome {
+    Justified,
+    Unjustified,
+}

@@ -125,6 +125,7 @@ pub(super) fn routes(folder: &Path, organizations: &[&Organization], own: &Organ
             tls_ca_file: roots,
         },
         oracle,
+        own.signing_ca().certificate(),
     )
     .expect("a connection is made later");
     let store = Kubo::new(&IpfsConfig {
@@ -223,6 +224,7 @@ fn a_read(record: &str) -> AuthorizeRead {
     AuthorizeRead {
         record_id: record.parse::<RecordId>().expect("a record ID"),
         purpose: Purpose::Treat,
+        project: None,
     }
 }
 
@@ -455,6 +457,7 @@ async fn a_read_needs_the_callers_own_fresh_signature_for_it() {
     let early = UtcTime::from_unix_seconds(now.unix_seconds() + 400).expect("a time");
     let other_action = RevokeAccess {
         grant_id: RECORD.parse::<GrantId>().expect("a grant ID"),
+        patient: None,
     };
     let table = [
         ("nonsense".to_owned(), 400, "MALFORMED_JWS"),

@@ -9,7 +9,7 @@ use crate::api::problem::Problem;
 use crate::api::request::{Body, RestRequest, json, page};
 use crate::api::scalars::{Id, PageToken};
 use crate::api::signed;
-use crate::api::types::Changed;
+use crate::api::types::GrantReceipt;
 use crate::ledger::Viewer;
 
 /// Lists grants of a patient, or to a grantee, by pages. Without either: a patient sees the grants
@@ -58,7 +58,7 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
     post, path = "/v1/grants", operation_id = "give_grant", tag = "consent",
     request_body(content = String, content_type = "application/jose", description = "compact JWS (ES256) of a SignedRequest for access-control:GrantAccess"),
     responses(
-        (status = 201, body = Changed),
+        (status = 201, body = GrantReceipt),
         (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -73,7 +73,7 @@ pub(crate) async fn give(request: RestRequest, body: Body) -> Result<Response, P
         ))
     })?;
     let receipt = request.api.ledger.grant_access(&jws).await?;
-    Ok(json(StatusCode::CREATED, &Changed::new(&receipt)))
+    Ok(json(StatusCode::CREATED, &GrantReceipt::new(&receipt)))
 }
 
 /// Ends a grant. The body is a `RevokeAccess` request that the patient signed.
@@ -82,7 +82,7 @@ pub(crate) async fn give(request: RestRequest, body: Body) -> Result<Response, P
     params(("id" = inline(Id), Path, description = "32 lower-case hex digits")),
     request_body(content = String, content_type = "application/jose", description = "compact JWS (ES256) of a SignedRequest for access-control:RevokeAccess"),
     responses(
-        (status = 200, body = Changed),
+        (status = 200, body = GrantReceipt),
         (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -99,5 +99,5 @@ pub(crate) async fn revoke(
         return Err(signed::about_something_else("grant"));
     }
     let receipt = request.api.ledger.revoke_access(&jws).await?;
-    Ok(json(StatusCode::OK, &Changed::new(&receipt)))
+    Ok(json(StatusCode::OK, &GrantReceipt::new(&receipt)))
 }
