@@ -159,11 +159,18 @@ pub struct OrganizationClock {
     pub time: UtcTime,
 }
 
-/// Result of `ListStaleNonces`, and input of `PurgeNonces`.
+/// Result of `ListStaleNonces`; its keys are the input of `PurgeNonces`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StaleNonces {
     /// Ledger keys, at most [`crate::limits::NONCE_BATCH_MAX`]; blinded, so they tell nothing.
     pub keys: Vec<String>,
+}
+
+/// Public result of `PurgeNonces`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoncesPurged {
+    /// Nonces that this transaction purges; those that were gone already do not count.
+    pub purged: u32,
 }
 
 /// A page of participants.

@@ -36,9 +36,9 @@ pub use access::{
 pub use canonical::{CanonicalJsonError, canonical_json};
 pub use digest::{Digest, Nonce, Salt};
 pub use directory::{
-    Device, DeviceBinding, DevicePage, DeviceRegistration, OrganizationClock, Participant,
-    ParticipantFilter, ParticipantPage, ParticipantRegistration, RegistrationOutcome, Role,
-    StaleNonces, Status,
+    Device, DeviceBinding, DevicePage, DeviceRegistration, NoncesPurged, OrganizationClock,
+    Participant, ParticipantFilter, ParticipantPage, ParticipantRegistration, RegistrationOutcome,
+    Role, StaleNonces, Status,
 };
 pub use error::{ErrorCode, ParseError};
 pub use ids::{
@@ -52,8 +52,8 @@ pub use record::{
     RecordStatus, RecordWraps, RegisterRecords, RegisterRecordsResult, Source,
 };
 pub use request::{
-    AuthorizeRead, ChangeWraps, DeclareEmergency, Delegate, EraseRecord, GrantAccess, RefuseAccess,
-    RequestAccess, RequestBody, ReviewEmergency, RevokeAccess, RevokeDelegation, RotateKey,
-    SetPolicy, SignedRequest, SubmitRecord, WithdrawPolicy,
+    AuthorizeRead, ChangeWraps, CompleteErasure, DeclareEmergency, Delegate, EraseRecord,
+    GrantAccess, RefuseAccess, RequestAccess, RequestBody, ReviewEmergency, RevokeAccess,
+    RevokeDelegation, RotateKey, SetPolicy, SignedRequest, SubmitRecord, WithdrawPolicy,
 };
 pub use time::UtcTime;

@@ -40,6 +40,10 @@ pub const SEALED_TEXT_BYTES_MAX: usize = 16 * 1024;
 pub const WRAP_BATCH_MAX: usize = 200;
 /// Nonces in one `PurgeNonces`.
 pub const NONCE_BATCH_MAX: usize = 200;
+/// Versions of one record, so that its chain is listed whole.
+pub const RECORD_VERSIONS_MAX: u32 = 200;
+/// Oracles of one organisation that share one encryption key.
+pub const KEY_HOLDERS_MAX: usize = 16;
 /// Organisations whose clocks stand on the channel, at most.
 pub const CLOCKS_MAX: usize = 64;
 /// Bindings kept for one device; the oldest leaves first.

@@ -91,7 +91,8 @@ pub mod transactions {
     pub const CHANGE_WRAPS: &str = "record-registry:ChangeWraps";
     /// Submit. First half of an erasure: the wrapped keys are purged, the object is to go.
     pub const ERASE_RECORD: &str = "record-registry:EraseRecord";
-    /// Evaluate. Records under erasure whose object the caller's organisation has not yet removed.
+    /// Evaluate. Records under erasure about which the caller's organisation has still something
+    /// to do: to remove the object or, as the registrar, to complete the erasure.
     pub const LIST_ERASURES: &str = "record-registry:ListErasures";
     /// Submit. An organisation's word that it no longer holds the object.
     pub const CONFIRM_REMOVAL: &str = "record-registry:ConfirmRemoval";

@@ -501,6 +501,10 @@ pub struct Erasure {
     /// Organisations that removed the object, in the order of their names.
     #[serde(default)]
     pub removals: Vec<Removal>,
+    /// Organisations with an oracle that had not confirmed when an administrator ended the
+    /// erasure; what they hold opens with no key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MspId>,
 }
 
 /// A page of records under erasure.

@@ -199,6 +199,15 @@ pub struct EraseRecord {
     pub basis: ErasureBasis,
 }
 
+/// Asks `record-registry:CompleteErasure` to end an erasure although organisations have not yet
+/// confirmed that they removed the object; signed by an administrator of the registrar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompleteErasure {
+    /// The record.
+    pub record_id: RecordId,
+}
+
 macro_rules! actions {
     ($($body:ident = $action:ident;)+) => {
         $(impl RequestBody for $body {
@@ -223,6 +232,7 @@ actions! {
     SubmitRecord = REGISTER_RECORDS;
     ChangeWraps = CHANGE_WRAPS;
     EraseRecord = ERASE_RECORD;
+    CompleteErasure = COMPLETE_ERASURE;
 }
 
 /// The payload that is signed. Channel and action are in it so that a signature serves one

@@ -33,7 +33,8 @@ pub enum Happening {
         /// The grant.
         grant_id: GrantId,
     },
-    /// A grant that the recipient held has run out. Not stored: found by the grant's validity.
+    /// A grant that the recipient held has run out. Laid down when the grant is given, shown from
+    /// the end of its validity on, and taken back by a revocation before.
     GrantExpired {
         /// The grant.
         grant_id: GrantId,
@@ -96,7 +97,7 @@ pub struct Notice {
     pub at: UtcTime,
     /// What happened.
     pub happening: Happening,
-    /// Keeps the stored value's public hash from being guessed; absent if the notice is not stored.
+    /// Keeps the stored value's public hash from being guessed; absent in answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salt: Option<Salt>,
 }
