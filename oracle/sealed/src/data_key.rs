@@ -1,10 +1,21 @@
 //! The key that encrypts one record version.
 
 use aws_lc_rs::rand;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Length in bytes of a data key.
 pub const DATA_KEY_LEN: usize = 32;
+
+/// `{"k":"…","kty":"oct"}` around 43 characters of base64url.
+const OCT_JWK_LEN: usize = 64;
+
+#[derive(Deserialize)]
+struct OctJwk<'a> {
+    kty: &'a str,
+    k: &'a str,
+}
 
 /// A 256-bit key for exactly one sealed object; wiped from memory when dropped.
 ///
@@ -39,6 +50,24 @@ impl DataKey {
     #[must_use]
     pub fn expose_secret(&self) -> &[u8; DATA_KEY_LEN] {
         &self.0
+    }
+
+    /// The key as JWK of type `oct` (RFC 7518 section 6.4).
+    pub(crate) fn to_jwk(&self) -> Zeroizing<Vec<u8>> {
+        let mut json = Zeroizing::new(String::with_capacity(OCT_JWK_LEN));
+        json.push_str("{\"k\":\"");
+        URL_SAFE_NO_PAD.encode_string(self.expose_secret(), &mut json);
+        json.push_str("\",\"kty\":\"oct\"}");
+        Zeroizing::new(json.as_bytes().to_vec())
+    }
+
+    /// Reads a JWK of type `oct`.
+    pub(crate) fn from_jwk(json: &[u8]) -> Option<Self> {
+        let jwk: OctJwk<'_> = serde_json::from_slice(json).ok()?;
+        let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(jwk.k).ok()?);
+        let bytes: Zeroizing<[u8; DATA_KEY_LEN]> =
+            Zeroizing::new(bytes.as_slice().try_into().ok()?);
+        (jwk.kty == "oct").then(|| Self::from_bytes(*bytes))
     }
 }
 

@@ -73,26 +73,42 @@ pub enum KeyError {
     Generation,
 }
 
-/// A data key could not be wrapped for a reader.
+/// A data key or a text could not be encrypted for a reader.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WrapError {
     /// The cryptographic library refused the reader's key.
     #[error("public key cannot encrypt")]
     Encryption,
+    /// The content type is empty, too long, has characters that no media type has, or is that of
+    /// wrapped or gated keys.
+    #[error("content type does not fit a sealed text")]
+    ContentType,
+    /// The text, or what came of it, is too long.
+    #[error("more than {max} bytes to encrypt or written")]
+    TooLong {
+        /// Bytes that there may be.
+        max: usize,
+    },
+    /// There are no readers, or too many for one text.
+    #[error("a sealed text has 1 to {} readers", crate::MAX_TEXT_READERS)]
+    Readers,
+    /// What a gate was to close is not a plain wrapped data key.
+    #[error("only a wrapped data key can be gated")]
+    NotAWrap,
 }
 
-/// A wrapped data key was not unwrapped.
+/// A wrapped data key or a sealed text was not opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnwrapError {
     /// The header names another key; the caller may hold that one too.
-    #[error("data key is wrapped for the key {kid}")]
+    #[error("encrypted for the key {kid}")]
     OtherKey {
         /// The RFC 7638 thumbprint in the header.
         kid: String,
     },
-    /// Not a wrapped data key for this private key, whatever the reason.
-    #[error("wrapped data key refused")]
+    /// Not one of the expected kind for this private key, whatever the reason.
+    #[error("wrapped key or sealed text refused")]
     Refused,
 }

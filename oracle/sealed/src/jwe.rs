@@ -1,7 +1,8 @@
-//! Wrapped data keys: compact JWE (RFC 7516) with `RSA-OAEP-256` and `A256GCM`.
+//! Compact JWE (RFC 7516) with `RSA-OAEP-256` and `A256GCM`, for one reader.
 //!
-//! The payload is the data key as a JWK of type `oct`. The protected header is authenticated as
-//! associated data, so algorithm and `kid` cannot be exchanged.
+//! The protected header is authenticated as associated data, so algorithm, `kid` and `cty` cannot
+//! be exchanged. `cty` says what is inside, and a reader names the one that it expects: what was
+//! made as one kind never opens as another.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
@@ -11,123 +12,168 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::IgnoredAny};
 use zeroize::Zeroizing;
 
-use crate::{
-    DataKey, UnwrapError, WrapError, data_key::DATA_KEY_LEN, jwk::WRAP_ALGORITHM, segment::TAG_LEN,
-};
+use crate::{UnwrapError, WrapError, jwk::WRAP_ALGORITHM, segment::TAG_LEN};
 
 /// The content encryption key of one JWE.
-pub(crate) type Cek = Zeroizing<[u8; 32]>;
+pub(crate) type Cek = Zeroizing<[u8; CEK_LEN]>;
 
-/// Longest compact JWE that is parsed, in bytes: one for an 8192-bit key has about 1,700.
-const MAX_JWE_BYTES: usize = 4096;
-
-const CONTENT_ALGORITHM: &str = "A256GCM";
-const IV_LEN: usize = 12;
-/// `{"k":"…","kty":"oct"}` around 43 characters of base64url.
-const OCT_JWK_LEN: usize = 64;
+pub(crate) const CEK_LEN: usize = 32;
+pub(crate) const CONTENT_ALGORITHM: &str = "A256GCM";
+pub(crate) const IV_LEN: usize = 12;
 
 /// The header members that are understood. Unknown ones are ignored, as RFC 7516 demands; `crit`
 /// and `zip` change the meaning and are refused.
 #[derive(Deserialize)]
-struct Header {
+pub(crate) struct Header {
     alg: String,
     enc: String,
-    kid: String,
+    cty: String,
+    pub(crate) kid: Option<String>,
     crit: Option<IgnoredAny>,
     zip: Option<IgnoredAny>,
 }
 
-#[derive(Deserialize)]
-struct OctJwk<'a> {
-    kty: &'a str,
-    k: &'a str,
+impl Header {
+    /// Parses a protected header and checks everything in it but the `kid`.
+    pub(crate) fn parse(encoded: &str, content_type: &str) -> Result<Self, UnwrapError> {
+        let header: Self =
+            serde_json::from_slice(&decode(encoded)?).map_err(|_| UnwrapError::Refused)?;
+        let understood = header.alg == WRAP_ALGORITHM
+            && header.enc == CONTENT_ALGORITHM
+            && header.cty == content_type
+            && header.crit.is_none()
+            && header.zip.is_none();
+        understood.then_some(header).ok_or(UnwrapError::Refused)
+    }
 }
 
-/// Builds the JWE; `wrap_cek` encrypts the content encryption key for the reader.
+/// The parts of a JWE that do not depend on the reader, as base64url.
+pub(crate) struct Content {
+    pub(crate) iv: String,
+    pub(crate) ciphertext: String,
+    pub(crate) tag: String,
+}
+
+impl Content {
+    /// Encrypts the payload with a fresh key, which is returned to be encrypted for each reader.
+    pub(crate) fn encrypt(
+        header: &str,
+        mut payload: Zeroizing<Vec<u8>>,
+    ) -> Result<(Self, Cek), WrapError> {
+        let cek = random_cek();
+        let mut iv = [0; IV_LEN];
+        rand::fill(&mut iv).expect("the system's random source answers");
+        let tag = content_key(&cek)
+            .and_then(|key| {
+                let nonce = Nonce::assume_unique_for_key(iv);
+                let aad = Aad::from(header.as_bytes());
+                key.seal_in_place_separate_tag(nonce, aad, &mut payload)
+                    .ok()
+            })
+            .ok_or(WrapError::Encryption)?;
+        let content = Self {
+            iv: URL_SAFE_NO_PAD.encode(iv),
+            ciphertext: URL_SAFE_NO_PAD.encode(payload.as_slice()),
+            tag: URL_SAFE_NO_PAD.encode(tag.as_ref()),
+        };
+        Ok((content, cek))
+    }
+
+    /// Decrypts the payload. Without a content encryption key it goes on with a random one, so
+    /// that time does not tell whether the key or the content was wrong (RFC 7516 section 11.5).
+    pub(crate) fn decrypt(
+        iv: &str,
+        ciphertext: &str,
+        tag: &str,
+        header: &str,
+        unwrap_cek: impl FnOnce() -> Option<Cek>,
+    ) -> Result<Zeroizing<Vec<u8>>, UnwrapError> {
+        let iv: [u8; IV_LEN] = decode(iv)?.try_into().map_err(|_| UnwrapError::Refused)?;
+        let mut payload = Zeroizing::new(decode(ciphertext)?);
+        let tag = decode(tag)?;
+        if tag.len() != TAG_LEN {
+            return Err(UnwrapError::Refused);
+        }
+        payload.extend_from_slice(&tag);
+        let cek = unwrap_cek().unwrap_or_else(random_cek);
+        let key = content_key(&cek).ok_or(UnwrapError::Refused)?;
+        let plaintext_len = key
+            .open_in_place(
+                Nonce::assume_unique_for_key(iv),
+                Aad::from(header.as_bytes()),
+                payload.as_mut_slice(),
+            )
+            .map_err(|_| UnwrapError::Refused)?
+            .len();
+        payload.truncate(plaintext_len);
+        Ok(payload)
+    }
+}
+
+/// Builds the JWE; `wrap_cek` encrypts the content encryption key for the reader. Neither text
+/// needs JSON escapes: a thumbprint is base64url, and content types are checked before.
 pub(crate) fn encrypt(
-    data_key: &DataKey,
+    content_type: &str,
+    payload: Zeroizing<Vec<u8>>,
     kid: &str,
     wrap_cek: impl FnOnce(&Cek) -> Result<Vec<u8>, WrapError>,
 ) -> Result<String, WrapError> {
-    let mut cek = Cek::default();
-    let mut iv = [0; IV_LEN];
-    rand::fill(cek.as_mut_slice()).expect("the system's random source answers");
-    rand::fill(&mut iv).expect("the system's random source answers");
-    // A thumbprint is base64url, so it needs no JSON escapes.
-    let header = format!(
-        "{{\"alg\":\"{WRAP_ALGORITHM}\",\"cty\":\"jwk+json\",\"enc\":\"{CONTENT_ALGORITHM}\",\
-         \"kid\":\"{kid}\"}}"
-    );
-    let header = URL_SAFE_NO_PAD.encode(header);
-    let wrapped_cek = wrap_cek(&cek)?;
-    let mut payload = oct_jwk(data_key);
-    let tag = content_key(&cek)
-        .and_then(|key| {
-            let nonce = Nonce::assume_unique_for_key(iv);
-            let aad = Aad::from(header.as_bytes());
-            key.seal_in_place_separate_tag(nonce, aad, &mut payload)
-                .ok()
-        })
-        .ok_or(WrapError::Encryption)?;
-    Ok([
-        header.as_str(),
-        &URL_SAFE_NO_PAD.encode(wrapped_cek),
-        &URL_SAFE_NO_PAD.encode(iv),
-        &URL_SAFE_NO_PAD.encode(payload.as_slice()),
-        &URL_SAFE_NO_PAD.encode(tag.as_ref()),
-    ]
-    .join("."))
+    let header = URL_SAFE_NO_PAD.encode(format!(
+        "{{\"alg\":\"{WRAP_ALGORITHM}\",\"cty\":\"{content_type}\",\
+         \"enc\":\"{CONTENT_ALGORITHM}\",\"kid\":\"{kid}\"}}"
+    ));
+    let (content, cek) = Content::encrypt(&header, payload)?;
+    let encrypted_key = URL_SAFE_NO_PAD.encode(wrap_cek(&cek)?);
+    let Content {
+        iv,
+        ciphertext,
+        tag,
+    } = &content;
+    Ok([&header, &encrypted_key, iv, ciphertext, tag]
+        .map(String::as_str)
+        .join("."))
 }
 
-/// Checks and opens the JWE; `unwrap_cek` decrypts the content encryption key.
+/// Checks and opens the JWE, which the caller found not to be too long; `unwrap_cek` decrypts the
+/// content encryption key.
 pub(crate) fn decrypt(
+    content_type: &str,
     jwe: &str,
     kid: &str,
     unwrap_cek: impl FnOnce(&[u8]) -> Option<Cek>,
-) -> Result<DataKey, UnwrapError> {
-    if jwe.len() > MAX_JWE_BYTES {
-        return Err(UnwrapError::Refused);
+) -> Result<Zeroizing<Vec<u8>>, UnwrapError> {
+    let [header, encrypted_key, iv, ciphertext, tag] = parts(jwe)?;
+    let named = Header::parse(header, content_type)?
+        .kid
+        .ok_or(UnwrapError::Refused)?;
+    if named != kid {
+        return Err(UnwrapError::OtherKey { kid: named });
     }
-    let parts: Vec<&str> = jwe.split('.').collect();
-    let [header, wrapped_cek, iv, payload, tag] = parts[..] else {
-        return Err(UnwrapError::Refused);
-    };
-    check_header(header, kid)?;
-    let iv: [u8; IV_LEN] = decode(iv)?.try_into().map_err(|_| UnwrapError::Refused)?;
-    let mut payload = Zeroizing::new(decode(payload)?);
-    let tag = decode(tag)?;
-    if tag.len() != TAG_LEN {
-        return Err(UnwrapError::Refused);
-    }
-    payload.extend_from_slice(&tag);
-    // RFC 7516 section 11.5: go on with a random key, so that time does not tell whether the key
-    // or the content was wrong.
-    let cek = unwrap_cek(&decode(wrapped_cek)?).unwrap_or_else(random_cek);
-    let key = content_key(&cek).ok_or(UnwrapError::Refused)?;
-    let plaintext = key
-        .open_in_place(
-            Nonce::assume_unique_for_key(iv),
-            Aad::from(header.as_bytes()),
-            payload.as_mut_slice(),
-        )
-        .map_err(|_| UnwrapError::Refused)?;
-    data_key(plaintext).ok_or(UnwrapError::Refused)
+    let encrypted_key = decode(encrypted_key)?;
+    Content::decrypt(iv, ciphertext, tag, header, || unwrap_cek(&encrypted_key))
 }
 
-fn check_header(header: &str, kid: &str) -> Result<(), UnwrapError> {
-    let header: Header =
-        serde_json::from_slice(&decode(header)?).map_err(|_| UnwrapError::Refused)?;
-    let understood = header.alg == WRAP_ALGORITHM
-        && header.enc == CONTENT_ALGORITHM
-        && header.crit.is_none()
-        && header.zip.is_none();
-    if !understood {
-        return Err(UnwrapError::Refused);
-    }
-    if header.kid != kid {
-        return Err(UnwrapError::OtherKey { kid: header.kid });
-    }
-    Ok(())
+/// The `kid` of a JWE whose form and header are those of `content_type`.
+pub(crate) fn kid_of(content_type: &str, jwe: &str) -> Option<String> {
+    let parts = parts(jwe).ok()?;
+    let header = Header::parse(parts[0], content_type).ok()?;
+    parts
+        .iter()
+        .all(|part| decode(part).is_ok())
+        .then_some(())?;
+    header.kid
+}
+
+fn parts(jwe: &str) -> Result<[&str; 5], UnwrapError> {
+    // One more than there may be, so that a text of dots makes no long list.
+    let parts: Vec<&str> = jwe.splitn(6, '.').collect();
+    parts.try_into().map_err(|_| UnwrapError::Refused)
+}
+
+pub(crate) fn decode(text: &str) -> Result<Vec<u8>, UnwrapError> {
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| UnwrapError::Refused)
 }
 
 fn random_cek() -> Cek {
@@ -140,25 +186,4 @@ fn content_key(cek: &Cek) -> Option<LessSafeKey> {
     UnboundKey::new(&AES_256_GCM, cek.as_slice())
         .ok()
         .map(LessSafeKey::new)
-}
-
-fn oct_jwk(data_key: &DataKey) -> Zeroizing<Vec<u8>> {
-    let mut json = Zeroizing::new(String::with_capacity(OCT_JWK_LEN));
-    json.push_str("{\"k\":\"");
-    URL_SAFE_NO_PAD.encode_string(data_key.expose_secret(), &mut json);
-    json.push_str("\",\"kty\":\"oct\"}");
-    Zeroizing::new(json.as_bytes().to_vec())
-}
-
-fn data_key(json: &[u8]) -> Option<DataKey> {
-    let jwk: OctJwk<'_> = serde_json::from_slice(json).ok()?;
-    let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(jwk.k).ok()?);
-    let bytes: Zeroizing<[u8; DATA_KEY_LEN]> = Zeroizing::new(bytes.as_slice().try_into().ok()?);
-    (jwk.kty == "oct").then(|| DataKey::from_bytes(*bytes))
-}
-
-fn decode(text: &str) -> Result<Vec<u8>, UnwrapError> {
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| UnwrapError::Refused)
 }

@@ -4,7 +4,9 @@
 //! HKDF-SHA-256 and 1 MiB segments), under a [`DataKey`] that is used for nothing else, bound to
 //! its record by [`AssociatedData`]. Its length is rounded up, because a length betrays what was
 //! measured. The data key travels apart from the object, wrapped for each reader as a JWE
-//! ([`PublicKey::wrap`], [`PrivateKey::unwrap`]).
+//! ([`PublicKey::wrap`], [`PrivateKey::unwrap`]), and where a record of the read is demanded first
+//! also closed by a [`gate`]. Short texts are sealed for their readers without an object
+//! ([`PublicKey::encrypt`], [`encrypt_for`]).
 //!
 //! ```
 //! use sealed_object::{AssociatedData, DataKey, open, seal};
@@ -29,10 +31,14 @@ mod jwk;
 mod opener;
 mod private_key;
 mod public_key;
+mod sealed_text;
 mod sealer;
 mod segment;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod vectors;
+mod wrap;
 
 pub use associated_data::{ASSOCIATED_DATA_LEN, AssociatedData, FORMAT_VERSION};
 pub use data_key::{DATA_KEY_LEN, DataKey};
@@ -41,5 +47,7 @@ pub use frame::MAX_PLAINTEXT_BYTES;
 pub use opener::{Opener, open};
 pub use private_key::PrivateKey;
 pub use public_key::{MAX_MODULUS_BITS, MIN_MODULUS_BITS, PublicKey};
+pub use sealed_text::{MAX_SEALED_TEXT_BYTES, MAX_TEXT_BYTES, MAX_TEXT_READERS, encrypt_for};
 pub use sealer::{Sealer, seal, sealed_len};
 pub use segment::SEGMENT_BYTES;
+pub use wrap::{MAX_WRAP_BYTES, gate, wrapped_for};

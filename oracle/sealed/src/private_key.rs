@@ -1,4 +1,4 @@
-//! A reader's private key: it unwraps data keys.
+//! A reader's private key: it unwraps data keys and opens sealed texts.
 
 use aws_lc_rs::{
     encoding::AsDer,
@@ -7,7 +7,8 @@ use aws_lc_rs::{
 use zeroize::Zeroizing;
 
 use crate::{
-    DataKey, KeyError, PublicKey, UnwrapError, jwe,
+    KeyError, PublicKey,
+    jwe::Cek,
     jwk::{self, RsaJwk},
 };
 
@@ -85,20 +86,14 @@ impl PrivateKey {
         Zeroizing::new(document.as_ref().to_vec())
     }
 
-    /// Takes the data key out of a compact JWE made for this key.
-    ///
-    /// # Errors
-    /// [`UnwrapError::OtherKey`] when the header names another key, [`UnwrapError::Refused`] for
-    /// everything else.
-    pub fn unwrap(&self, jwe: &str) -> Result<DataKey, UnwrapError> {
-        jwe::decrypt(jwe, self.public.thumbprint(), |ciphertext| {
-            let key = OaepPrivateDecryptingKey::new(self.key.clone()).ok()?;
-            let mut output = Zeroizing::new(vec![0; key.min_output_size()]);
-            let cek = key
-                .decrypt(&OAEP_SHA256_MGF1SHA256, ciphertext, &mut output, None)
-                .ok()?;
-            Some(Zeroizing::new((&*cek).try_into().ok()?))
-        })
+    /// Decrypts the content encryption key of a JWE.
+    pub(crate) fn decrypt_cek(&self, ciphertext: &[u8]) -> Option<Cek> {
+        let key = OaepPrivateDecryptingKey::new(self.key.clone()).ok()?;
+        let mut output = Zeroizing::new(vec![0; key.min_output_size()]);
+        let cek = key
+            .decrypt(&OAEP_SHA256_MGF1SHA256, ciphertext, &mut output, None)
+            .ok()?;
+        Some(Zeroizing::new((&*cek).try_into().ok()?))
     }
 }
 

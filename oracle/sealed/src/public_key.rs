@@ -9,8 +9,8 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    DataKey, KeyError, WrapError,
-    jwe::{self, Cek},
+    KeyError, WrapError,
+    jwe::Cek,
     jwk::{self, ENCRYPTION_USE, EXPONENT_TEXT, KEY_TYPE, RsaJwk, WRAP_ALGORITHM},
 };
 
@@ -85,18 +85,8 @@ impl PublicKey {
         jwk::spki(&self.modulus).expect("the modulus was encoded once when the key was accepted")
     }
 
-    /// Wraps a data key for this reader: a compact JWE, `RSA-OAEP-256` and `A256GCM`.
-    ///
-    /// # Errors
-    /// [`WrapError::Encryption`] when the cryptographic library refuses the key.
-    ///
-    /// # Panics
-    /// When the operating system has no random source.
-    pub fn wrap(&self, data_key: &DataKey) -> Result<String, WrapError> {
-        jwe::encrypt(data_key, &self.thumbprint, |cek| self.encrypt(cek))
-    }
-
-    fn encrypt(&self, cek: &Cek) -> Result<Vec<u8>, WrapError> {
+    /// Encrypts the content encryption key of a JWE.
+    pub(crate) fn encrypt_cek(&self, cek: &Cek) -> Result<Vec<u8>, WrapError> {
         let key =
             OaepPublicEncryptingKey::new(self.key.clone()).map_err(|_| WrapError::Encryption)?;
         let mut ciphertext = vec![0; key.ciphertext_size()];

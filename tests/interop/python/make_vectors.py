@@ -116,14 +116,12 @@ def digests():
 
 
 def wrapped_keys():
-    private = rsa.generate_private_key(public_exponent=65537, key_size=3072)
-    reader = jwk.JWK.from_pyca(private)
-    stranger = jwk.JWK.from_pyca(rsa.generate_private_key(public_exponent=65537, key_size=3072))
+    reader, stranger = new_key(), new_key()
     kid = reader.thumbprint()
     oct_jwk = jwk.JWK(kty="oct", k=urlsafe_b64encode(DATA_KEY).rstrip(b"=").decode()).export()
 
     def token(payload=oct_jwk, key=reader, **header):
-        protected = {"alg": "RSA-OAEP-256", "enc": "A256GCM", "kid": kid} | header
+        protected = {"alg": "RSA-OAEP-256", "cty": "jwk+json", "enc": "A256GCM", "kid": kid} | header
         protected = {name: value for name, value in protected.items() if value is not None}
         algorithms = [protected["alg"], protected["enc"]]
         made = jwe.JWE(payload.encode(), protected=protected, recipient=key, algs=algorithms)
@@ -149,7 +147,11 @@ def wrapped_keys():
         return ".".join([urlsafe_b64encode(text).rstrip(b"=").decode(), cek, iv, content, tag])
 
     yield case("right", "opens", good)
-    yield case("with_content_type", "opens", token(cty="jwk+json", typ="JOSE"))
+    yield case("with_type", "opens", token(typ="JOSE"))
+    yield case("without_content_type", "refused", token(cty=None))
+    yield case("content_type_of_a_text", "refused", token(cty="text/plain"))
+    yield case("content_type_of_a_gate", "refused", token(cty="jose"))
+    yield case("content_type_in_capitals", "refused", token(cty="JWK+JSON"))
     yield case("alg_sha1", "refused", token(alg="RSA-OAEP"))
     yield case("enc_128", "refused", token(enc="A128GCM"))
     yield case("enc_cbc", "refused", token(enc="A256CBC-HS512"))
@@ -169,12 +171,103 @@ def wrapped_keys():
     yield case("payload_short_key", "refused", token(payload=short))
 
 
+def gated_wraps():
+    """A JWE for the gate around a JWE for the reader."""
+    gatekeeper, reader = new_key(), new_key()
+    oct_jwk = jwk.JWK(kty="oct", k=urlsafe_b64encode(DATA_KEY).rstrip(b"=").decode()).export()
+    inner = sealed.encrypt_for([public(reader)], "jwk+json", oct_jwk.encode())
+
+    def case(name, outcome, compact):
+        vector = {
+            "kind": "gated_wrap",
+            "outcome": outcome,
+            "gate_jwk": json.loads(gatekeeper.export()),
+            "private_jwk": json.loads(reader.export()),
+            "jwe": compact,
+        }
+        if outcome == "opens":
+            vector["inner"] = inner
+            vector["data_key"] = DATA_KEY.hex()
+        return "gated_" + name, vector
+
+    def outer(payload, content_type="jose", key=gatekeeper):
+        return sealed.encrypt_for([public(key)], content_type, payload.encode())
+
+    good = outer(inner)
+    text = sealed.encrypt_for([public(reader)], "text/plain", TEXT)
+    yield case("right", "opens", good)
+    yield case("not_gated", "refused", inner)
+    yield case("for_another_gate", "other_key", outer(inner, key=reader))
+    yield case("as_a_data_key", "refused", outer(inner, "jwk+json"))
+    yield case("as_a_text", "refused", outer(inner, "text/plain"))
+    yield case("data_key_inside", "refused", outer(oct_jwk))
+    yield case("text_inside", "refused", outer(text))
+    yield case("twice", "refused", outer(good))
+    yield case("nothing_inside", "refused", outer(""))
+    yield case("tag_cut", "refused", good[:-6])
+    general = sealed.encrypt_for([public(gatekeeper), public(reader)], "jose", inner.encode())
+    yield case("general_serialisation", "refused", general)
+
+
+def sealed_texts():
+    """Texts for one reader (compact) and for two (general JSON serialisation)."""
+    reader, other = new_key(), new_key()
+
+    def case(name, outcome, jwe_text, content_type="text/plain"):
+        vector = {
+            "kind": "sealed_text",
+            "outcome": outcome,
+            "private_jwk": json.loads(reader.export()),
+            "content_type": content_type,
+            "jwe": jwe_text,
+        }
+        if outcome == "opens":
+            vector["text"] = TEXT.hex()
+        return "text_" + name, vector
+
+    one = sealed.encrypt_for([public(reader)], "text/plain", TEXT)
+    two = sealed.encrypt_for([public(other), public(reader)], "text/plain", TEXT)
+
+    def changed(**members):
+        made = json.loads(two) | members
+        return json.dumps({name: value for name, value in made.items() if value is not None})
+
+    recipients = json.loads(two)["recipients"]
+    kids_exchanged = [
+        {"encrypted_key": recipients[0]["encrypted_key"], "header": recipients[1]["header"]},
+        {"encrypted_key": recipients[1]["encrypted_key"], "header": recipients[0]["header"]},
+    ]
+    yield case("for_one", "opens", one)
+    yield case("for_two", "opens", two)
+    yield case("of_another_type", "refused", one, "text/html")
+    yield case("for_two_of_another_type", "refused", two, "text/html")
+    yield case("as_a_data_key", "refused", sealed.encrypt_for([public(reader)], "jwk+json", TEXT), "jwk+json")
+    yield case("as_a_gated_wrap", "refused", sealed.encrypt_for([public(reader)], "jose", TEXT), "jose")
+    yield case("for_another", "other_key", sealed.encrypt_for([public(other)], "text/plain", TEXT))
+    strangers = [public(other), public(new_key())]
+    yield case("for_two_others", "refused", sealed.encrypt_for(strangers, "text/plain", TEXT))
+    yield case("kids_exchanged", "refused", changed(recipients=kids_exchanged))
+    yield case("no_recipients", "refused", changed(recipients=[]))
+    yield case("tag_missing", "refused", changed(tag=None))
+    yield case("additional_data", "refused", changed(aad="AAAA"))
+    yield case("unprotected_header", "refused", changed(unprotected={"zip": "DEF"}))
+    yield case("protected_rewritten", "refused", changed(protected=one.split(".")[0]))
+
+
+def new_key() -> jwk.JWK:
+    return jwk.JWK.from_pyca(rsa.generate_private_key(public_exponent=65537, key_size=3072))
+
+
+def public(key: jwk.JWK) -> str:
+    return key.export_public()
+
+
 def main() -> int:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.json"):
         os.remove(old)
-    for cases in (objects(), digests(), wrapped_keys()):
+    for cases in (objects(), digests(), wrapped_keys(), gated_wraps(), sealed_texts()):
         for name, vector in cases:
             (folder / f"{name}.json").write_text(json.dumps(vector, indent=1) + "\n")
     return 0

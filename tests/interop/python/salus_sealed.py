@@ -5,6 +5,7 @@ that agreement of the two means something.
 """
 
 import io
+import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import tink
@@ -18,6 +19,8 @@ FORMAT_VERSION = 1
 SIZE_CLASSES = (256, 1 << 10, 4 << 10, 16 << 10, 64 << 10)
 WRAP_ALGORITHM = "RSA-OAEP-256"
 CONTENT_ALGORITHM = "A256GCM"
+DATA_KEY_TYPE = "jwk+json"
+GATED_TYPE = "jose"
 
 streaming_aead.register()
 
@@ -116,24 +119,52 @@ def open_sealed(data_key: bytes, ad: bytes, sealed: bytes) -> bytes:
     return unframe(decrypt(data_key, ad, sealed))
 
 
-def wrap(public_jwk: str, data_key: bytes) -> str:
-    reader = jwk.JWK.from_json(public_jwk)
-    header = {"alg": WRAP_ALGORITHM, "enc": CONTENT_ALGORITHM, "kid": reader.thumbprint()}
-    payload = jwk.JWK(kty="oct", k=_base64url(data_key)).export()
-    token = jwe.JWE(payload.encode(), protected=header, recipient=reader)
-    return token.serialize(compact=True)
+def encrypt_for(public_jwks: list[str], content_type: str, payload: bytes) -> str:
+    """A JWE: compact for one reader, in general JSON serialisation for several."""
+    readers = [jwk.JWK.from_json(text) for text in public_jwks]
+    protected = {"alg": WRAP_ALGORITHM, "cty": content_type, "enc": CONTENT_ALGORITHM}
+    if len(readers) == 1:
+        protected["kid"] = readers[0].thumbprint()
+        token = jwe.JWE(payload, protected=protected, recipient=readers[0])
+        return token.serialize(compact=True)
+    token = jwe.JWE(payload, protected=protected)
+    for reader in readers:
+        token.add_recipient(reader, header={"kid": reader.thumbprint()})
+    return token.serialize()
 
 
-def unwrap(private_jwk: str, compact: str) -> bytes:
+def decrypt_as(content_type: str, private_jwk: str, text: str) -> bytes:
+    """What encrypt_for made, if it was made as `content_type` and for this key."""
     reader = jwk.JWK.from_json(private_jwk)
     token = jwe.JWE(algs=[WRAP_ALGORITHM, CONTENT_ALGORITHM])
     try:
-        token.deserialize(compact, key=reader)
+        token.deserialize(text, key=reader)
     except jwe.InvalidJWEData as error:
         raise Refused from error
-    if token.jose_header.get("kid") != reader.thumbprint():
+    header = token.jose_header
+    kids = [one.get("kid") for one in header] if isinstance(header, list) else [header.get("kid")]
+    protected = json.loads(token.objects["protected"])
+    if protected.get("cty") != content_type or reader.thumbprint() not in kids:
         raise Refused
-    return _base64url_decode(jwk.JWK.from_json(token.payload.decode()).get("k"))
+    return token.payload
+
+
+def wrap(public_jwk: str, data_key: bytes) -> str:
+    payload = jwk.JWK(kty="oct", k=_base64url(data_key)).export()
+    return encrypt_for([public_jwk], DATA_KEY_TYPE, payload.encode())
+
+
+def unwrap(private_jwk: str, compact: str) -> bytes:
+    payload = decrypt_as(DATA_KEY_TYPE, private_jwk, compact)
+    return _base64url_decode(jwk.JWK.from_json(payload.decode()).get("k"))
+
+
+def gate(gate_jwk: str, compact: str) -> str:
+    return encrypt_for([gate_jwk], GATED_TYPE, compact.encode())
+
+
+def ungate(gate_jwk: str, compact: str) -> str:
+    return decrypt_as(GATED_TYPE, gate_jwk, compact).decode()
 
 
 def _base64url(data: bytes) -> str:

@@ -1,19 +1,10 @@
 //! Wrapping and unwrapping, and keys whose parts do not fit.
 
-use std::sync::LazyLock;
-
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use super::*;
-
-/// Making a key takes long in a test build, so all tests share two.
-static KEYS: LazyLock<[PrivateKey; 2]> = LazyLock::new(|| {
-    [
-        PrivateKey::generate(3072).unwrap(),
-        PrivateKey::generate(3072).unwrap(),
-    ]
-});
+use crate::{DataKey, UnwrapError, testing::KEYS};
 
 fn refused(jwe: &str) {
     assert_eq!(
