@@ -19,6 +19,7 @@ pub use msp::Msp;
 pub use private_key::PrivateKey;
 pub use signing::SigningIdentity;
 
+pub mod block;
 mod certificate;
 mod chain;
 mod crl;
