@@ -146,3 +146,34 @@ fn other_sizes_are_not_generated() {
         );
     }
 }
+
+#[test]
+fn short_and_oddly_made_private_keys_are_refused() {
+    let mine: Value = serde_json::from_str(&KEYS[0].to_jwk()).unwrap();
+    let refusal = |member: &str, value: &[u8]| {
+        let mut changed = mine.clone();
+        changed[member] = serde_json::json!(URL_SAFE_NO_PAD.encode(value));
+        PrivateKey::from_jwk(&changed.to_string()).err()
+    };
+    let modulus = URL_SAFE_NO_PAD.decode(mine["n"].as_str().unwrap()).unwrap();
+    for bits in [1024, 2048] {
+        let short = &modulus[modulus.len() - bits / 8..];
+        let short = [&[short[0] | 0x80], &short[1..]].concat();
+        assert_eq!(refusal("n", &short), Some(KeyError::ModulusSize { bits }));
+    }
+    let even = [&modulus[..modulus.len() - 1], &[2]].concat();
+    assert_eq!(refusal("n", &even), Some(KeyError::EvenModulus));
+    assert_eq!(refusal("e", &[3]), Some(KeyError::Exponent));
+    for member in ["n", "e", "d", "p", "q", "dp", "dq", "qi"] {
+        let value = URL_SAFE_NO_PAD
+            .decode(mine[member].as_str().unwrap())
+            .unwrap();
+        let zero_led = [&[0], value.as_slice()].concat();
+        assert_eq!(
+            refusal(member, &zero_led),
+            Some(KeyError::Malformed),
+            "{member}"
+        );
+        assert_eq!(refusal(member, &[]), Some(KeyError::Malformed), "{member}");
+    }
+}
