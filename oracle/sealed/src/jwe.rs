@@ -4,22 +4,21 @@
 //! be exchanged. `cty` says what is inside, and a reader names the one that it expects: what was
 //! made as one kind never opens as another.
 
-use aws_lc_rs::{
-    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
-    rand,
-};
+use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::IgnoredAny};
 use zeroize::Zeroizing;
 
-use crate::{UnwrapError, WrapError, jwk::WRAP_ALGORITHM, segment::TAG_LEN};
+use crate::{
+    UnwrapError, WrapError,
+    aead::{Aes256Gcm, KEY_LEN, NONCE_LEN, TAG_LEN},
+    jwk::WRAP_ALGORITHM,
+};
 
 /// The content encryption key of one JWE.
-pub(crate) type Cek = Zeroizing<[u8; CEK_LEN]>;
+pub(crate) type Cek = Zeroizing<[u8; KEY_LEN]>;
 
-pub(crate) const CEK_LEN: usize = 32;
 pub(crate) const CONTENT_ALGORITHM: &str = "A256GCM";
-pub(crate) const IV_LEN: usize = 12;
 
 /// The header members that are understood. Unknown ones are ignored, as RFC 7516 demands; `crit`
 /// and `zip` change the meaning and are refused.
@@ -61,20 +60,16 @@ impl Content {
         mut payload: Zeroizing<Vec<u8>>,
     ) -> Result<(Self, Cek), WrapError> {
         let cek = random_cek();
-        let mut iv = [0; IV_LEN];
+        let mut iv = [0; NONCE_LEN];
         rand::fill(&mut iv).expect("the system's random source answers");
-        let tag = content_key(&cek)
-            .and_then(|key| {
-                let nonce = Nonce::assume_unique_for_key(iv);
-                let aad = Aad::from(header.as_bytes());
-                key.seal_in_place_separate_tag(nonce, aad, &mut payload)
-                    .ok()
-            })
+        Aes256Gcm::new(&cek)
+            .seal(iv, header.as_bytes(), &mut payload)
             .ok_or(WrapError::Encryption)?;
+        let (ciphertext, tag) = payload.split_at(payload.len() - TAG_LEN);
         let content = Self {
             iv: URL_SAFE_NO_PAD.encode(iv),
-            ciphertext: URL_SAFE_NO_PAD.encode(payload.as_slice()),
-            tag: URL_SAFE_NO_PAD.encode(tag.as_ref()),
+            ciphertext: URL_SAFE_NO_PAD.encode(ciphertext),
+            tag: URL_SAFE_NO_PAD.encode(tag),
         };
         Ok((content, cek))
     }
@@ -88,7 +83,7 @@ impl Content {
         header: &str,
         unwrap_cek: impl FnOnce() -> Option<Cek>,
     ) -> Result<Zeroizing<Vec<u8>>, UnwrapError> {
-        let iv: [u8; IV_LEN] = decode(iv)?.try_into().map_err(|_| UnwrapError::Refused)?;
+        let iv: [u8; NONCE_LEN] = decode(iv)?.try_into().map_err(|_| UnwrapError::Refused)?;
         let mut payload = Zeroizing::new(decode(ciphertext)?);
         let tag = decode(tag)?;
         if tag.len() != TAG_LEN {
@@ -96,16 +91,9 @@ impl Content {
         }
         payload.extend_from_slice(&tag);
         let cek = unwrap_cek().unwrap_or_else(random_cek);
-        let key = content_key(&cek).ok_or(UnwrapError::Refused)?;
-        let plaintext_len = key
-            .open_in_place(
-                Nonce::assume_unique_for_key(iv),
-                Aad::from(header.as_bytes()),
-                payload.as_mut_slice(),
-            )
-            .map_err(|_| UnwrapError::Refused)?
-            .len();
-        payload.truncate(plaintext_len);
+        Aes256Gcm::new(&cek)
+            .open(iv, header.as_bytes(), &mut payload)
+            .ok_or(UnwrapError::Refused)?;
         Ok(payload)
     }
 }
@@ -180,10 +168,4 @@ fn random_cek() -> Cek {
     let mut cek = Cek::default();
     rand::fill(cek.as_mut_slice()).expect("the system's random source answers");
     cek
-}
-
-fn content_key(cek: &Cek) -> Option<LessSafeKey> {
-    UnboundKey::new(&AES_256_GCM, cek.as_slice())
-        .ok()
-        .map(LessSafeKey::new)
 }

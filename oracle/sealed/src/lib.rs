@@ -22,6 +22,7 @@
 //! Nothing here opens a file or a socket or reads a clock: bytes come in as slices or through
 //! [`std::io::Read`] and go out through [`std::io::Write`]. The byte tables are in the README.
 
+mod aead;
 mod associated_data;
 mod data_key;
 mod error;
@@ -39,6 +40,8 @@ mod testing;
 #[cfg(test)]
 mod vectors;
 mod wrap;
+#[cfg(test)]
+mod wycheproof;
 
 pub use associated_data::{ASSOCIATED_DATA_LEN, AssociatedData, FORMAT_VERSION};
 pub use data_key::{DATA_KEY_LEN, DataKey};

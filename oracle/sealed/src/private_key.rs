@@ -88,12 +88,20 @@ impl PrivateKey {
 
     /// Decrypts the content encryption key of a JWE.
     pub(crate) fn decrypt_cek(&self, ciphertext: &[u8]) -> Option<Cek> {
+        let message = self.decrypt_oaep(ciphertext)?;
+        Some(Zeroizing::new(message.as_slice().try_into().ok()?))
+    }
+
+    /// RSA-OAEP with SHA-256, MGF1 with SHA-256 and no label.
+    pub(crate) fn decrypt_oaep(&self, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let key = OaepPrivateDecryptingKey::new(self.key.clone()).ok()?;
-        let mut output = Zeroizing::new(vec![0; key.min_output_size()]);
-        let cek = key
-            .decrypt(&OAEP_SHA256_MGF1SHA256, ciphertext, &mut output, None)
-            .ok()?;
-        Some(Zeroizing::new((&*cek).try_into().ok()?))
+        let mut message = Zeroizing::new(vec![0; key.min_output_size()]);
+        let message_len = key
+            .decrypt(&OAEP_SHA256_MGF1SHA256, ciphertext, &mut message, None)
+            .ok()?
+            .len();
+        message.truncate(message_len);
+        Some(message)
     }
 }
 

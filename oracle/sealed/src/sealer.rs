@@ -7,8 +7,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     AssociatedData, DataKey,
+    aead::TAG_LEN,
     frame::{LENGTH_LEN, MAX_PLAINTEXT_BYTES, padded_len},
-    segment::{self, HEADER_LEN, Position, SegmentCipher, TAG_LEN},
+    segment::{self, HEADER_LEN, Position, SegmentCipher},
 };
 
 /// Encrypts what is written to it into another writer, holding one segment (1 MiB) at most.

@@ -8,26 +8,24 @@
 //! The header counts as part of the first segment, so every segment but the last ends on a
 //! multiple of [`SEGMENT_BYTES`].
 
-use aws_lc_rs::{
-    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
-    hkdf::{HKDF_SHA256, Salt},
-};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use zeroize::Zeroizing;
 
-use crate::{AssociatedData, DataKey, OpenError};
+use crate::{
+    AssociatedData, DataKey, OpenError,
+    aead::{Aes256Gcm, KEY_LEN, NONCE_LEN, TAG_LEN},
+};
 
 /// Length in bytes of a full segment of ciphertext, header and tag included.
 pub const SEGMENT_BYTES: usize = 1 << 20;
 
 pub(crate) const HEADER_LEN: usize = 1 + SALT_LEN + NONCE_PREFIX_LEN;
-pub(crate) const TAG_LEN: usize = 16;
 const SALT_LEN: usize = 32;
 const NONCE_PREFIX_LEN: usize = 7;
-const NONCE_LEN: usize = 12;
 
 /// Encrypts or decrypts the segments of one object in order.
 pub(crate) struct SegmentCipher {
-    key: LessSafeKey,
+    key: Aes256Gcm,
     nonce_prefix: [u8; NONCE_PREFIX_LEN],
     /// Number of the next segment; `None` once the last one was processed.
     next: Option<u32>,
@@ -53,15 +51,14 @@ impl SegmentCipher {
         if usize::from(*length) != HEADER_LEN {
             return None;
         }
-        let mut derived = Zeroizing::new([0; 32]);
+        let mut derived = Zeroizing::new([0; KEY_LEN]);
         Salt::new(HKDF_SHA256, salt)
             .extract(data_key.expose_secret())
             .expand(&[&associated_data.to_bytes()], HKDF_SHA256)
             .and_then(|okm| okm.fill(derived.as_mut_slice()))
             .ok()?;
-        let key = UnboundKey::new(&AES_256_GCM, derived.as_slice()).ok()?;
         Some(Self {
-            key: LessSafeKey::new(key),
+            key: Aes256Gcm::new(&derived),
             nonce_prefix: prefix.try_into().ok()?,
             next: Some(0),
         })
@@ -84,9 +81,7 @@ impl SegmentCipher {
     /// number, which [`crate::MAX_PLAINTEXT_BYTES`] keeps out of reach.
     pub(crate) fn seal(&mut self, buffer: &mut Vec<u8>, position: Position) -> Option<()> {
         let nonce = self.take_nonce(position)?;
-        self.key
-            .seal_in_place_append_tag(nonce, Aad::empty(), buffer)
-            .ok()
+        self.key.seal(nonce, &[], buffer)
     }
 
     /// Decrypts `buffer` in place and removes the tag.
@@ -96,17 +91,11 @@ impl SegmentCipher {
         position: Position,
     ) -> Result<(), OpenError> {
         let nonce = self.take_nonce(position).ok_or(OpenError::Refused)?;
-        let plaintext_len = self
-            .key
-            .open_in_place(nonce, Aad::empty(), buffer)
-            .map_err(|_| OpenError::Refused)?
-            .len();
-        buffer.truncate(plaintext_len);
-        Ok(())
+        self.key.open(nonce, &[], buffer).ok_or(OpenError::Refused)
     }
 
     /// Uses up the next segment number, so that no nonce serves twice.
-    fn take_nonce(&mut self, position: Position) -> Option<Nonce> {
+    fn take_nonce(&mut self, position: Position) -> Option<[u8; NONCE_LEN]> {
         let number = self.next.take()?;
         if position == Position::Inner {
             self.next = Some(number.checked_add(1)?);
@@ -115,7 +104,7 @@ impl SegmentCipher {
         nonce[..NONCE_PREFIX_LEN].copy_from_slice(&self.nonce_prefix);
         nonce[NONCE_PREFIX_LEN..NONCE_LEN - 1].copy_from_slice(&number.to_be_bytes());
         nonce[NONCE_LEN - 1] = u8::from(position == Position::Last);
-        Some(Nonce::assume_unique_for_key(nonce))
+        Some(nonce)
     }
 }
 
