@@ -2,15 +2,24 @@
 //!
 //! The functions here only take their arguments apart; each module decides one thing.
 
+mod asking;
+mod audit;
+pub(crate) mod clocks;
+mod delegations;
 mod devices;
-pub(crate) mod grants;
+mod explain;
+mod grants;
+mod notices;
 mod participants;
+mod policies;
 pub(crate) mod reads;
+pub(crate) mod rules;
+mod slots;
 
-use contract_interface::access::GrantChanged;
+use contract_interface::access::{Explanation, GrantChanged, PolicyChanged, PolicyPage};
 use contract_interface::{
-    Device, DevicePage, GrantPage, GrantProposal, Participant, ParticipantPage, ReadDecision,
-    ReadPage, RegistrationOutcome,
+    Device, DevicePage, GrantEntry, GrantPage, Participant, ParticipantPage, ReadDecision,
+    ReadEntry, ReadPage, RegistrationOutcome,
 };
 use fabric_shim::{ContractError, Stub};
 
@@ -105,21 +114,62 @@ impl AccessControl {
         Ok(grants::list(ctx, &filter).await?)
     }
 
-    /// The grant to name in `AuthorizeRead`.
+    /// One grant of a patient.
     #[transaction(evaluate)]
-    async fn find_grant(
+    async fn get_grant(
+        &self,
+        ctx: &Stub,
+        patient: String,
+        grant_id: String,
+    ) -> Result<GrantEntry, ContractError> {
+        let patient = text_argument("patient", &patient)?;
+        let grant_id = text_argument("grant_id", &grant_id)?;
+        Ok(grants::get(ctx, &patient, &grant_id).await?)
+    }
+
+    /// Keeps the policy in the signed transient field `request`.
+    #[transaction(submit)]
+    async fn set_policy(&self, ctx: &Stub) -> Result<PolicyChanged, ContractError> {
+        ctx.start_write_batch();
+        Ok(policies::set(ctx).await?)
+    }
+
+    /// Ends the policy named in the signed transient field `request`.
+    #[transaction(submit)]
+    async fn withdraw_policy(&self, ctx: &Stub) -> Result<PolicyChanged, ContractError> {
+        ctx.start_write_batch();
+        Ok(policies::withdraw(ctx).await?)
+    }
+
+    /// An organisation's policies by pages.
+    #[transaction(evaluate)]
+    async fn list_policies(&self, ctx: &Stub, filter: String) -> Result<PolicyPage, ContractError> {
+        let filter = json_argument("filter", &filter)?;
+        Ok(policies::list(ctx, &filter).await?)
+    }
+
+    /// What `AuthorizeRead` would decide, and why. The project may be empty.
+    #[transaction(evaluate)]
+    async fn explain_read(
         &self,
         ctx: &Stub,
         record_id: String,
         reader: String,
         purpose: String,
+        project: String,
         at: String,
-    ) -> Result<GrantProposal, ContractError> {
-        let record_id = text_argument("record_id", &record_id)?;
-        let reader = text_argument("reader", &reader)?;
-        let purpose = text_argument("purpose", &purpose)?;
-        let at = text_argument("at", &at)?;
-        Ok(grants::find(ctx, &record_id, &reader, purpose, at).await?)
+    ) -> Result<Explanation, ContractError> {
+        let asked = explain::Imagined {
+            record_id: text_argument("record_id", &record_id)?,
+            reader: text_argument("reader", &reader)?,
+            purpose: text_argument("purpose", &purpose)?,
+            project: match project.as_str() {
+                "" => None,
+                project => Some(text_argument("project", project)?),
+            },
+            at: text_argument("at", &at)?,
+        };
+        Ok(explain::explain(ctx, &asked).await?)
     }
 
     /// Decides on the read in the signed transient field `request`, and records the decision.
@@ -129,11 +179,18 @@ impl AccessControl {
         Ok(reads::authorize(ctx).await?)
     }
 
+    /// One recorded read.
+    #[transaction(evaluate)]
+    async fn get_read(&self, ctx: &Stub, read_id: String) -> Result<ReadEntry, ContractError> {
+        let id = text_argument("read_id", &read_id)?;
+        Ok(audit::get(ctx, &id).await?)
+    }
+
     /// Recorded reads by pages.
     #[transaction(evaluate)]
     async fn list_reads(&self, ctx: &Stub, filter: String) -> Result<ReadPage, ContractError> {
         let filter = json_argument("filter", &filter)?;
-        Ok(reads::list(ctx, &filter).await?)
+        Ok(audit::list(ctx, &filter).await?)
     }
 }
 

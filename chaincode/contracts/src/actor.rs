@@ -1,8 +1,10 @@
 //! Who acts and who looks, from certificates alone.
 
+use contract_interface::access::Power;
 use contract_interface::names::{attributes, transient};
 use contract_interface::{
-    Digest, ErrorCode, GrantEntry, Grantee, MspId, Participant, ReadEntry, Role, Status,
+    Digest, ErrorCode, GrantEntry, Grantee, MspId, Participant, PolicyEntry, Pseudonym, ReadEntry,
+    Role, Status,
 };
 use fabric_shim::Stub;
 
@@ -86,13 +88,17 @@ pub(crate) enum Viewer {
     Oracle { msp_id: MspId },
     /// An administrator or auditor: what concerns the organisation.
     Organization { msp_id: MspId },
-    /// A patient: all about the own records.
-    Patient(Participant),
-    /// A provider: what grants show, and the own reads.
+    /// A patient: all about the own records, and about those of whom it is the guardian.
+    Patient {
+        participant: Participant,
+        /// Whether an oracle states the time. Who sends the proposal itself could date it back
+        /// into the life of an expired grant or delegation, and so sees nothing by these.
+        timed_by_oracle: bool,
+    },
+    /// A provider: what rules show, and the own reads.
     Provider {
         participant: Participant,
-        /// Whether an oracle states the time. A provider who sends the proposal itself could
-        /// date it back into the life of an expired grant, so it sees nothing by grants.
+        /// As above.
         timed_by_oracle: bool,
     },
 }
@@ -139,7 +145,10 @@ impl Viewer {
             Role::Admin | Role::Auditor => Self::Organization {
                 msp_id: participant.msp_id,
             },
-            Role::Patient => Self::Patient(participant),
+            Role::Patient => Self::Patient {
+                participant,
+                timed_by_oracle,
+            },
             Role::Provider => Self::Provider {
                 participant,
                 timed_by_oracle,
@@ -151,10 +160,61 @@ impl Viewer {
     pub(crate) fn administers(&self) -> Result<&MspId, Failure> {
         match self {
             Self::Oracle { msp_id } | Self::Organization { msp_id } => Ok(msp_id),
-            Self::Patient(_) | Self::Provider { .. } => Err(Failure::forbidden(
+            Self::Patient { .. } | Self::Provider { .. } => Err(Failure::forbidden(
                 "only an oracle, admin or auditor may see this",
             )),
         }
+    }
+
+    /// The person who looks, if it is one who looks for itself.
+    pub(crate) fn person(&self) -> Option<&Participant> {
+        match self {
+            Self::Oracle { .. } | Self::Organization { .. } => None,
+            Self::Patient { participant, .. } | Self::Provider { participant, .. } => {
+                Some(participant)
+            }
+        }
+    }
+
+    /// What tells this viewer from every other.
+    pub(crate) fn tag(&self) -> String {
+        match self {
+            Self::Oracle { msp_id } => format!("oracle of {msp_id}"),
+            Self::Organization { msp_id } => format!("organization {msp_id}"),
+            Self::Patient { participant, .. } | Self::Provider { participant, .. } => {
+                format!("participant {}", participant.participant_id)
+            }
+        }
+    }
+
+    /// Whether the viewer is the patient, or a guardian with the power now.
+    pub(crate) async fn acts_for(
+        &self,
+        ledger: &Ledger<'_>,
+        patient: &Pseudonym,
+        power: Power,
+    ) -> Result<bool, Failure> {
+        let (Self::Patient {
+            participant,
+            timed_by_oracle,
+        }
+        | Self::Provider {
+            participant,
+            timed_by_oracle,
+        }) = self
+        else {
+            return Ok(false);
+        };
+        let id = participant.participant_id;
+        if matches!(self, Self::Patient { .. }) && *patient == id.into() {
+            return Ok(true);
+        }
+        if !timed_by_oracle {
+            return Ok(false);
+        }
+        let now = input::transaction_time(ledger.stub)?;
+        let delegation = ledger.delegation(patient, &id).await?;
+        Ok(delegation.is_some_and(|entry| entry.gives(power, &[now])))
     }
 
     /// Whether the viewer may see this participant.
@@ -163,43 +223,66 @@ impl Viewer {
             || match self {
                 Self::Oracle { .. } => true,
                 Self::Organization { msp_id } => seen.msp_id == *msp_id,
-                Self::Patient(patient) => patient.participant_id == seen.participant_id,
+                Self::Patient { participant, .. } => {
+                    participant.participant_id == seen.participant_id
+                }
                 Self::Provider { .. } => false,
             }
     }
 
-    /// Whether the viewer may see this read.
+    /// Whether the viewer may see this read, guardians aside.
     pub(crate) fn sees_read(&self, read: &ReadEntry) -> bool {
         match self {
             Self::Oracle { .. } => true,
-            Self::Organization { msp_id } => {
-                read.reader_msp == *msp_id || read.oracle_msp == *msp_id
-            }
-            Self::Patient(patient) => {
-                let id = patient.participant_id;
+            Self::Organization { msp_id } => [
+                &read.reader_msp,
+                &read.oracle_msp,
+                &read.patient_msp,
+                &read.registrar,
+            ]
+            .contains(&msp_id),
+            Self::Patient { participant, .. } => {
+                let id = participant.participant_id;
                 read.reader == id || read.patient == id.into()
             }
             Self::Provider { participant, .. } => read.reader == participant.participant_id,
         }
     }
 
-    /// Whether the viewer may see this grant.
+    /// Whether the viewer may see this grant, guardians aside.
     pub(crate) fn sees_grant(&self, entry: &GrantEntry) -> bool {
+        let grantee = &entry.grant.rule.grantee;
         match self {
             Self::Oracle { .. } => true,
             Self::Organization { msp_id } => {
-                entry.patient_msp == *msp_id
-                    || match &entry.grant.grantee {
-                        Grantee::Organization(grantee) => grantee == msp_id,
-                        Grantee::Role {
-                            msp_id: grantee, ..
-                        } => grantee == msp_id,
-                        Grantee::Participant(_) => false,
-                    }
+                entry.patient_msp == *msp_id || grantee_msp(grantee) == Some(msp_id)
             }
-            Self::Patient(patient) => entry.patient == patient.participant_id.into(),
-            Self::Provider { participant, .. } => entry.grant.grantee.includes(participant),
+            Self::Patient { participant, .. } => entry.patient == participant.participant_id.into(),
+            Self::Provider { participant, .. } => grantee.includes(participant),
         }
+    }
+
+    /// Whether the viewer may see this policy. Patients see all: policies are above their grants.
+    pub(crate) fn sees_policy(&self, entry: &PolicyEntry) -> bool {
+        let grantee = &entry.policy.rule.grantee;
+        match self {
+            Self::Oracle { .. } | Self::Patient { .. } => true,
+            Self::Organization { msp_id } => {
+                entry.msp_id == *msp_id
+                    || *grantee == Grantee::Anyone
+                    || grantee_msp(grantee) == Some(msp_id)
+            }
+            Self::Provider { participant, .. } => {
+                entry.msp_id == participant.msp_id || grantee.includes(participant)
+            }
+        }
+    }
+}
+
+fn grantee_msp(grantee: &Grantee) -> Option<&MspId> {
+    match grantee {
+        Grantee::Organization(msp_id) | Grantee::Role { msp_id, .. } => Some(msp_id),
+        Grantee::Participant(_) | Grantee::Anyone => None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! Typed values on the ledger, in canonical JSON.
 
+use contract_interface::access::{DelegationEntry, EmergencyEntry};
 use contract_interface::names::collections;
 use contract_interface::{
-    Device, DeviceId, Digest, ErrorCode, GrantEntry, GrantId, MspId, Participant, ParticipantId,
-    Pseudonym, RecordId, RecordPrivate, RecordState, RecordWraps, Salt, canonical_json,
+    Device, DeviceId, Digest, EmergencyId, ErrorCode, GrantEntry, GrantId, MspId, Participant,
+    ParticipantId, PolicyEntry, PolicyId, Pseudonym, ReadEntry, ReadId, RecordId, RecordPrivate,
+    RecordState, RecordWraps, Salt, canonical_json,
 };
 use fabric_shim::Stub;
 use serde::de::DeserializeOwned;
@@ -12,23 +14,27 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::keys::{self, Blinding};
 
-/// Value of an index entry whose key says everything. Its public hash is that of every such
-/// entry, and so says nothing more than that.
-const INDEX_VALUE: &[u8] = b"1";
+/// A value that brings no salt of its own, with one that is for its key alone: neither the value's
+/// public hash nor that of another value of the same transaction can be guessed.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Salted<T> {
+    value: T,
+    salt: Digest,
+}
+
+/// Value of the key that says which emergency a reader declared last for a patient.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmergencyPointer {
+    pub(crate) emergency_id: EmergencyId,
+}
 
 /// Value of the blinding key.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BlindingValue {
     secret: Digest,
-}
-
-/// Value of a thumbprint key.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ThumbprintValue {
-    participant_id: ParticipantId,
-    salt: Salt,
 }
 
 /// One transaction's view of the ledger.
@@ -101,12 +107,67 @@ impl<'a> Ledger<'a> {
             .await?)
     }
 
-    /// Writes an index entry whose key says everything.
-    pub(crate) async fn put_index(&self, key: &str) -> Result<(), Failure> {
-        Ok(self
+    /// Writes a value without a salt of its own into the collection `records`, with one made of
+    /// the transaction's or record's `salt`.
+    pub(crate) async fn put_salted<T: Serialize>(
+        &self,
+        key: &str,
+        value: &T,
+        salt: &Salt,
+    ) -> Result<(), Failure> {
+        let salt = keys::value_salt(salt, key);
+        self.put(collections::RECORDS, key, &Salted { value, salt })
+            .await
+    }
+
+    /// Reads a value that [`Self::put_salted`] wrote.
+    pub(crate) async fn get_salted<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        what: &'static str,
+    ) -> Result<Option<T>, Failure> {
+        let salted: Option<Salted<T>> = self.get(collections::RECORDS, key, what).await?;
+        Ok(salted.map(|salted| salted.value))
+    }
+
+    /// Writes an index entry whose key says everything. Its value is a salt, so that the public
+    /// hash says nothing, not even that it is an index entry's.
+    pub(crate) async fn put_index(&self, key: &str, salt: &Salt) -> Result<(), Failure> {
+        self.put(collections::RECORDS, key, &keys::value_salt(salt, key))
+            .await
+    }
+
+    /// Reads values of the collection `records` in one message, in the order of the keys.
+    pub(crate) async fn get_many<T: DeserializeOwned>(
+        &self,
+        keys: &[String],
+        what: &'static str,
+    ) -> Result<Vec<Option<T>>, Failure> {
+        if keys.is_empty() {
+            return Ok(vec![]);
+        }
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let values = self
             .stub
-            .put_private_data(collections::RECORDS, key, INDEX_VALUE)
-            .await?)
+            .get_multiple_private_data(collections::RECORDS, &keys)
+            .await?;
+        values
+            .into_iter()
+            .map(|value| value.map(|bytes| parse(what, &bytes)).transpose())
+            .collect()
+    }
+
+    /// The same of values that [`Self::put_salted`] wrote.
+    pub(crate) async fn get_many_salted<T: DeserializeOwned>(
+        &self,
+        keys: &[String],
+        what: &'static str,
+    ) -> Result<Vec<Option<T>>, Failure> {
+        let salted: Vec<Option<Salted<T>>> = self.get_many(keys, what).await?;
+        Ok(salted
+            .into_iter()
+            .map(|found| found.map(|salted| salted.value))
+            .collect())
     }
 
     /// Writes a value into the public state.
@@ -133,10 +194,11 @@ impl<'a> Ledger<'a> {
         thumbprint: &Digest,
     ) -> Result<Option<Participant>, Failure> {
         let key = self.blinding.thumbprint(thumbprint)?;
-        let value: Option<ThumbprintValue> =
-            self.get(collections::RECORDS, &key, "a thumbprint").await?;
-        match value {
-            Some(value) => match self.participant(&value.participant_id).await? {
+        match self
+            .get_salted::<ParticipantId>(&key, "a thumbprint")
+            .await?
+        {
+            Some(id) => match self.participant(&id).await? {
                 Some(participant) => Ok(Some(participant)),
                 None => Err(Failure::corrupt("a participant")),
             },
@@ -152,15 +214,7 @@ impl<'a> Ledger<'a> {
         salt: Salt,
     ) -> Result<(), Failure> {
         let key = self.blinding.thumbprint(thumbprint)?;
-        self.put(
-            collections::RECORDS,
-            &key,
-            &ThumbprintValue {
-                participant_id,
-                salt,
-            },
-        )
-        .await
+        self.put_salted(&key, &participant_id, &salt).await
     }
 
     /// Lets a certificate stand for nobody.
@@ -188,8 +242,84 @@ impl<'a> Ledger<'a> {
         patient: &Pseudonym,
         id: &GrantId,
     ) -> Result<Option<GrantEntry>, Failure> {
-        self.get(collections::RECORDS, &keys::grant(patient, id)?, "a grant")
+        let key = self.blinding.grant(patient, id)?;
+        self.get(collections::RECORDS, &key, "a grant").await
+    }
+
+    /// Grants of patients, in the order of the IDs.
+    pub(crate) async fn grants(
+        &self,
+        ids: &[(Pseudonym, GrantId)],
+    ) -> Result<Vec<Option<GrantEntry>>, Failure> {
+        let keys = ids
+            .iter()
+            .map(|(patient, id)| self.blinding.grant(patient, id));
+        self.get_many(&keys.collect::<Result<Vec<_>, _>>()?, "a grant")
             .await
+    }
+
+    /// How many reads were made under grants that limit them, in the order of the IDs.
+    pub(crate) async fn grant_uses(
+        &self,
+        ids: &[(Pseudonym, GrantId)],
+    ) -> Result<Vec<u32>, Failure> {
+        let keys = ids
+            .iter()
+            .map(|(patient, id)| self.blinding.grant_uses(patient, id));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let uses = self.get_many_salted(&keys, "a grant's number of reads");
+        Ok(uses
+            .await?
+            .into_iter()
+            .map(Option::unwrap_or_default)
+            .collect())
+    }
+
+    /// Policies of organisations, in the order of the IDs.
+    pub(crate) async fn policies(
+        &self,
+        ids: &[(MspId, PolicyId)],
+    ) -> Result<Vec<Option<PolicyEntry>>, Failure> {
+        let keys = ids
+            .iter()
+            .map(|(msp_id, id)| self.blinding.policy(msp_id, id));
+        self.get_many(&keys.collect::<Result<Vec<_>, _>>()?, "a policy")
+            .await
+    }
+
+    /// Recorded reads, in the order of the IDs.
+    pub(crate) async fn reads(&self, ids: &[ReadId]) -> Result<Vec<Option<ReadEntry>>, Failure> {
+        let keys = ids.iter().map(|id| self.blinding.read(id));
+        self.get_many(&keys.collect::<Result<Vec<_>, _>>()?, "a read")
+            .await
+    }
+
+    /// The patient's delegation to a guardian, whether it stands or not.
+    pub(crate) async fn delegation(
+        &self,
+        patient: &Pseudonym,
+        guardian: &ParticipantId,
+    ) -> Result<Option<DelegationEntry>, Failure> {
+        let key = self.blinding.delegation(patient, guardian)?;
+        self.get(collections::RECORDS, &key, "a delegation").await
+    }
+
+    /// The emergency that a reader declared last for a patient, whether it lasts or not.
+    pub(crate) async fn emergency(
+        &self,
+        patient: &Pseudonym,
+        reader: &ParticipantId,
+    ) -> Result<Option<EmergencyEntry>, Failure> {
+        let key = self.blinding.latest_emergency(patient, reader)?;
+        let Some(EmergencyPointer { emergency_id }) = self.get_salted(&key, "an emergency").await?
+        else {
+            return Ok(None);
+        };
+        let key = self.blinding.emergency(patient, &emergency_id)?;
+        match self.get(collections::RECORDS, &key, "an emergency").await? {
+            Some(entry) => Ok(Some(entry)),
+            None => Err(Failure::corrupt("an emergency")),
+        }
     }
 
     /// A record's private half.
@@ -212,6 +342,9 @@ impl<'a> Ledger<'a> {
         &self,
         ids: &[RecordId],
     ) -> Result<Vec<Option<RecordState>>, Failure> {
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
         let keys = ids
             .iter()
             .map(keys::public_record)
@@ -229,20 +362,18 @@ impl<'a> Ledger<'a> {
         &self,
         ids: &[RecordId],
     ) -> Result<Vec<Option<RecordPrivate>>, Failure> {
-        let keys = ids
-            .iter()
-            .map(|id| self.blinding.record(id))
-            .collect::<Result<Vec<_>, _>>()?;
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let values = self
-            .stub
-            .get_multiple_private_data(collections::RECORDS, &keys)
-            .await?;
-        values
-            .into_iter()
-            .map(|v| v.map(|b| parse("a record", &b)).transpose())
-            .collect()
+        let keys = ids.iter().map(|id| self.blinding.record(id));
+        self.get_many(&keys.collect::<Result<Vec<_>, _>>()?, "a record")
+            .await
     }
+}
+
+/// Reads a stored value that [`Ledger::put_salted`] wrote.
+pub(crate) fn parse_salted<T: DeserializeOwned>(
+    what: &'static str,
+    bytes: &[u8],
+) -> Result<T, Failure> {
+    parse::<Salted<T>>(what, bytes).map(|salted| salted.value)
 }
 
 /// Reads a stored value.

@@ -18,11 +18,13 @@ mod canonical;
 mod digest;
 pub mod directory;
 pub mod error;
+pub mod evidence;
 mod ids;
 mod jwk;
 pub mod limits;
 pub mod names;
 mod page;
+pub mod reading;
 pub mod record;
 pub mod request;
 pub mod segment;
@@ -31,7 +33,7 @@ mod time;
 
 pub use access::{
     Confidentiality, Decision, Grant, GrantEntry, GrantFilter, GrantPage, GrantPeriod, GrantStatus,
-    Grantee, Purpose, ReadDecision, ReadEntry, ReadFilter, ReadPage, ReasonCode, Rule,
+    Grantee, PolicyEntry, Purpose, ReadDecision, ReadEntry, ReadFilter, ReadPage, ReasonCode, Rule,
 };
 pub use canonical::{CanonicalJsonError, canonical_json};
 pub use digest::{Digest, Nonce, Salt};

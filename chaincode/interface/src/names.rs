@@ -30,15 +30,16 @@ pub mod transactions {
     pub const REVOKE_ACCESS: &str = "access-control:RevokeAccess";
     /// Evaluate. Grants of a patient or given to a participant, by pages.
     pub const LIST_GRANTS: &str = "access-control:ListGrants";
-    /// Evaluate. One grant of a patient.
+    /// Evaluate. One grant: the patient's pseudonym, the grant's ID.
     pub const GET_GRANT: &str = "access-control:GetGrant";
-    /// Evaluate. What `AuthorizeRead` would decide and why, with every rule that has a say.
+    /// Evaluate. What `AuthorizeRead` would decide and why, with every rule that has a say: record,
+    /// reader, purpose, project (may be empty), time.
     pub const EXPLAIN_READ: &str = "access-control:ExplainRead";
     /// Submit. Decides on a read that its reader signed, and records the decision.
     pub const AUTHORIZE_READ: &str = "access-control:AuthorizeRead";
     /// Evaluate. Recorded read decisions, by pages.
     pub const LIST_READS: &str = "access-control:ListReads";
-    /// Evaluate. One recorded read decision.
+    /// Evaluate. One recorded read decision, by its ID.
     pub const GET_READ: &str = "access-control:GetRead";
     /// Submit. Keeps a rule of an organisation; its administrator signed it.
     pub const SET_POLICY: &str = "access-control:SetPolicy";

@@ -1,7 +1,7 @@
 //! Devices and whom they measure, in the collection: a device's ID often is a serial number.
 
 use contract_interface::limits::DEVICE_BINDINGS_MAX;
-use contract_interface::names::{collections, transient};
+use contract_interface::names::{collections, transactions, transient};
 use contract_interface::{
     Device, DeviceBinding, DeviceId, DevicePage, DeviceRegistration, ErrorCode, PageRequest,
     RegistrationOutcome, Role, Salt, Status, UtcTime,
@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::input;
 use crate::keys::object_types;
 use crate::ledger::{self, Ledger};
-use crate::scan::{Prefix, Scan};
+use crate::scan::{Prefix, Query, Scan};
 
 /// Registers a device of the creator's organisation, binds it to a patient, or changes its status.
 pub(super) async fn register(stub: &Stub) -> Result<RegistrationOutcome, Failure> {
@@ -159,7 +159,8 @@ pub(super) async fn list(stub: &Stub, page: &PageRequest) -> Result<DevicePage, 
     let items = page.items()?;
     let msp_id = viewer.administers()?.to_string();
     let prefix = Prefix::new(object_types::DEVICE, vec![msp_id]);
-    let mut scan = Scan::new(stub, vec![prefix], page)?;
+    let query = Query::new(transactions::LIST_DEVICES, &(), &viewer)?;
+    let mut scan = Scan::new(&ledger, vec![prefix], page, query)?;
     let mut devices = Vec::new();
     while devices.len() < items
         && let Some(found) = scan.next().await?

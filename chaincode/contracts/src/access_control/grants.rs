@@ -1,47 +1,46 @@
-//! Grants: given and ended by the patient's signed word.
+//! Grants: given and ended by the patient's or a guardian's signed word.
 
-use contract_interface::access::GrantChanged;
-use contract_interface::limits::GRANTS_PER_PATIENT_MAX;
-use contract_interface::names::{collections, events};
+use contract_interface::access::{GrantChanged, Power};
+use contract_interface::names::{collections, events, transactions};
 use contract_interface::{
-    ErrorCode, GrantAccess, GrantEntry, GrantFilter, GrantId, GrantPage, GrantProposal,
-    GrantStatus, Grantee, PageRequest, Participant, ParticipantId, Pseudonym, Purpose, ReasonCode,
-    RecordId, RevokeAccess, Role, Status, UtcTime, canonical_json,
+    ErrorCode, Grant, GrantAccess, GrantEntry, GrantFilter, GrantId, GrantPage, GrantStatus,
+    Grantee, ParticipantId, Pseudonym, RevokeAccess, Role, UtcTime, canonical_json,
 };
 use fabric_shim::{KeyValue, Stub};
 use serde::{Deserialize, Serialize};
 
-use super::reads;
-use crate::actor::{Creator, Viewer};
+use super::slots::{self, SlotRule};
+use super::{asking, notices};
+use crate::actor::Viewer;
 use crate::failure::Failure;
-use crate::keys::{self, object_types};
+use crate::keys::{Scope, last_attribute, object_types};
 use crate::ledger::{self, Ledger};
-use crate::scan::{Prefix, Scan};
+use crate::scan::{Prefix, Query, Scan};
 use crate::signed::Signed;
 
-/// Value of an index entry from a grantee to a grant. The pseudonym keeps its hash from being
-/// guessed, the grant's ID makes it unlike any other.
+/// Value of an index entry from a grantee to a grant.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GranteeIndexValue {
     patient: Pseudonym,
-    grant_id: GrantId,
 }
 
 /// Keeps a grant.
 ///
-/// Whether the grantee exists is not checked: the look-up would show in the block to whom the
-/// grant is given, and a grant to nobody gives nothing.
+/// Whether the grantee exists is not checked: a grant to nobody gives nothing.
 pub(super) async fn give(stub: &Stub) -> Result<GrantChanged, Failure> {
     let ledger = Ledger::open(stub).await?;
     let signed = Signed::<GrantAccess>::take(&ledger).await?;
-    let patient = signing_patient(&signed)?;
+    let acts = signed
+        .acting_for(&ledger, signed.body.patient, Power::Grant)
+        .await?;
     let grant = &signed.body.grant;
-    grant.validate()?;
-    if grant.valid_until <= signed.tx_time {
-        return Err(Failure::argument("the grant's validity has ended"));
-    }
-    if ledger.grant(&patient, &grant.grant_id).await?.is_some() {
+    check(grant, signed.tx_time)?;
+    if ledger
+        .grant(&acts.patient, &grant.grant_id)
+        .await?
+        .is_some()
+    {
         return Err(Failure::new(
             ErrorCode::GrantConflict,
             "a grant with this ID has been given",
@@ -49,8 +48,10 @@ pub(super) async fn give(stub: &Stub) -> Result<GrantChanged, Failure> {
     }
     let entry = GrantEntry {
         grant: grant.clone(),
-        patient,
-        patient_msp: signed.signer.msp_id.clone(),
+        patient: acts.patient,
+        patient_msp: acts.patient_msp,
+        given_by: signed.signer.participant_id,
+        delegation_id: acts.delegation_id,
         status: GrantStatus::Active,
         version: 1,
         given_at: signed.signed_at,
@@ -59,28 +60,51 @@ pub(super) async fn give(stub: &Stub) -> Result<GrantChanged, Failure> {
         salt: signed.salt,
     };
     put(&ledger, &entry).await?;
-    let index = ledger
-        .blinding
-        .grant_by_grantee(&grant.grantee, &grant.grant_id)?;
-    let value = GranteeIndexValue {
-        patient,
-        grant_id: grant.grant_id,
+    list_for_grantee(&ledger, &entry).await?;
+    let listed = SlotRule {
+        id: grant.grant_id,
+        until: Some(grant.valid_until),
     };
-    ledger.put(collections::RECORDS, &index, &value).await?;
+    let scope = Scope::Patient(entry.patient);
+    let salt = &signed.salt;
+    slots::add(&ledger, &scope, &grant.rule, listed, signed.tx_time, salt).await?;
+    if grant.in_reply_to.is_some() {
+        let (at, jws) = (signed.signed_at, &signed.jws);
+        asking::mark_granted(&ledger, &entry.patient, grant, at, jws, salt).await?;
+    }
+    notices::grant_given(&ledger, &entry, salt).await?;
     announce(stub, events::GRANT_GIVEN, grant.grant_id)
 }
 
-/// Ends a grant. Only its patient finds it, since the key begins with the pseudonym.
+fn check(grant: &Grant, now: UtcTime) -> Result<(), Failure> {
+    grant.validate()?;
+    if grant.valid_until <= now {
+        return Err(Failure::argument("the grant's validity has ended"));
+    }
+    Ok(())
+}
+
+async fn list_for_grantee(ledger: &Ledger<'_>, entry: &GrantEntry) -> Result<(), Failure> {
+    let grantee = &entry.grant.rule.grantee;
+    let index = ledger
+        .blinding
+        .grant_by_grantee(grantee, &entry.grant.grant_id)?;
+    let value = GranteeIndexValue {
+        patient: entry.patient,
+    };
+    ledger.put_salted(&index, &value, &entry.salt).await
+}
+
+/// Ends a grant. It is found under the patient for whom the signer acts.
 pub(super) async fn revoke(stub: &Stub) -> Result<GrantChanged, Failure> {
     let ledger = Ledger::open(stub).await?;
     let signed = Signed::<RevokeAccess>::take(&ledger).await?;
-    let patient = signing_patient(&signed)?;
+    let acts = signed
+        .acting_for(&ledger, signed.body.patient, Power::Grant)
+        .await?;
     let grant_id = signed.body.grant_id;
-    let Some(mut entry) = ledger.grant(&patient, &grant_id).await? else {
-        return Err(Failure::new(
-            ErrorCode::GrantNotFound,
-            "the signer has given no such grant",
-        ));
+    let Some(mut entry) = ledger.grant(&acts.patient, &grant_id).await? else {
+        return Err(not_found());
     };
     if entry.status == GrantStatus::Revoked {
         return Err(Failure::new(
@@ -91,24 +115,24 @@ pub(super) async fn revoke(stub: &Stub) -> Result<GrantChanged, Failure> {
     entry.status = GrantStatus::Revoked;
     entry.version += 1;
     entry.revoked_at = Some(signed.signed_at);
-    entry.requests.push(signed.jws);
+    entry.requests.push(signed.jws.clone());
     entry.salt = signed.salt;
     put(&ledger, &entry).await?;
+    let (scope, rule) = (Scope::Patient(acts.patient), &entry.grant.rule);
+    let salt = &signed.salt;
+    slots::remove(&ledger, &scope, rule, &grant_id, signed.tx_time, salt).await?;
+    notices::grant_revoked(&ledger, &entry, signed.signed_at, salt).await?;
     announce(stub, events::GRANT_REVOKED, grant_id)
 }
 
-fn signing_patient<B>(signed: &Signed<B>) -> Result<Pseudonym, Failure> {
-    if signed.signer.role != Role::Patient {
-        return Err(Failure::forbidden("only a patient gives or revokes grants"));
-    }
-    if signed.signer.status != Status::Active {
-        return Err(Failure::forbidden("the signer is suspended or revoked"));
-    }
-    Ok(signed.signer.participant_id.into())
+fn not_found() -> Failure {
+    Failure::new(ErrorCode::GrantNotFound, "the patient has no such grant")
 }
 
 async fn put(ledger: &Ledger<'_>, entry: &GrantEntry) -> Result<(), Failure> {
-    let key = keys::grant(&entry.patient, &entry.grant.grant_id)?;
+    let key = ledger
+        .blinding
+        .grant(&entry.patient, &entry.grant.grant_id)?;
     ledger.put(collections::RECORDS, &key, entry).await
 }
 
@@ -118,17 +142,40 @@ fn announce(stub: &Stub, event: &str, grant_id: GrantId) -> Result<GrantChanged,
     Ok(changed)
 }
 
+/// One grant of a patient.
+pub(super) async fn get(
+    stub: &Stub,
+    patient: &Pseudonym,
+    id: &GrantId,
+) -> Result<GrantEntry, Failure> {
+    let ledger = Ledger::open(stub).await?;
+    let viewer = Viewer::of(&ledger).await?;
+    let found = ledger.grant(patient, id).await?;
+    let guardian = viewer.acts_for(&ledger, patient, Power::Grant).await?;
+    // A grant that the viewer may not see does not exist for it.
+    found
+        .filter(|entry| guardian || viewer.sees_grant(entry))
+        .ok_or_else(not_found)
+}
+
 /// Grants by pages.
 pub(super) async fn list(stub: &Stub, filter: &GrantFilter) -> Result<GrantPage, Failure> {
     let ledger = Ledger::open(stub).await?;
     let viewer = Viewer::of(&ledger).await?;
     let items = filter.page.items()?;
-    let prefixes = match (filter.patient, filter.grantee) {
-        (Some(patient), None) => vec![by_patient(&patient)],
-        (None, Some(grantee)) => by_grantee(&ledger, &grantee).await?,
+    let (prefixes, guardian) = match (filter.patient, filter.grantee) {
+        (Some(patient), None) => (
+            vec![Prefix::new(
+                object_types::GRANT,
+                vec![ledger.blinding.patient(&patient)],
+            )],
+            viewer.acts_for(&ledger, &patient, Power::Grant).await?,
+        ),
+        (None, Some(grantee)) => (by_grantee(&ledger, &grantee).await?, false),
         _ => return Err(Failure::argument("name either the patient or the grantee")),
     };
-    let mut scan = Scan::new(stub, prefixes, &filter.page)?;
+    let query = Query::new(transactions::LIST_GRANTS, filter, &viewer)?;
+    let mut scan = Scan::new(&ledger, prefixes, &filter.page, query)?;
     let mut grants = Vec::new();
     while grants.len() < items
         && let Some(found) = scan.next().await?
@@ -138,7 +185,7 @@ pub(super) async fn list(stub: &Stub, filter: &GrantFilter) -> Result<GrantPage,
         } else {
             behind_index(&ledger, &found).await?
         };
-        if viewer.sees_grant(&entry) {
+        if guardian || viewer.sees_grant(&entry) {
             grants.push(entry);
         }
     }
@@ -148,100 +195,29 @@ pub(super) async fn list(stub: &Stub, filter: &GrantFilter) -> Result<GrantPage,
     })
 }
 
-fn by_patient(patient: &Pseudonym) -> Prefix {
-    Prefix::new(object_types::GRANT, vec![patient.to_string()])
-}
-
 /// Where the grants lie that are given to a participant, by name and by what it belongs to.
 async fn by_grantee(ledger: &Ledger<'_>, id: &ParticipantId) -> Result<Vec<Prefix>, Failure> {
     let grantee = ledger
         .participant(id)
         .await?
-        .filter(|found| found.role != Role::Patient);
-    let Some(Participant { msp_id, role, .. }) = grantee else {
-        return Err(Failure::new(
-            ErrorCode::ParticipantNotFound,
-            "no such participant",
-        ));
-    };
-    let mut grantees = vec![Grantee::Participant(*id)];
-    if role == Role::Provider {
-        grantees.push(Grantee::Organization(msp_id.clone()));
-    }
-    grantees.push(Grantee::Role { msp_id, role });
+        .filter(|found| found.role != Role::Patient)
+        .ok_or_else(|| Failure::new(ErrorCode::ParticipantNotFound, "no such participant"))?;
     let prefix = |grantee| {
         Prefix::new(
             object_types::GRANT_BY_GRANTEE,
-            vec![ledger.blinding.grantee(grantee)],
+            vec![
+                ledger
+                    .blinding
+                    .grantee(object_types::GRANT_BY_GRANTEE, grantee),
+            ],
         )
     };
-    Ok(grantees.iter().map(prefix).collect())
+    Ok(Grantee::all_of(&grantee).iter().map(prefix).collect())
 }
 
 async fn behind_index(ledger: &Ledger<'_>, found: &KeyValue) -> Result<GrantEntry, Failure> {
-    let index: GranteeIndexValue = ledger::parse("an index entry", &found.value)?;
-    let entry = ledger.grant(&index.patient, &index.grant_id).await?;
+    let index: GranteeIndexValue = ledger::parse_salted("an index entry", &found.value)?;
+    let grant_id = last_attribute(&found.key)?;
+    let entry = ledger.grant(&index.patient, &grant_id).await?;
     entry.ok_or_else(|| Failure::corrupt("a grant"))
-}
-
-/// The grant to name in `AuthorizeRead`: the one whose answer is nearest to a permit, of several
-/// the one with the least ID.
-pub(super) async fn find(
-    stub: &Stub,
-    record_id: &RecordId,
-    reader_id: &ParticipantId,
-    purpose: Purpose,
-    at: UtcTime,
-) -> Result<GrantProposal, Failure> {
-    let ledger = Ledger::open(stub).await?;
-    Creator::of(stub)?.require(&ledger, &[Role::Oracle]).await?;
-    let record = ledger
-        .record_private(record_id)
-        .await?
-        .ok_or_else(reads::record_not_found)?;
-    let reader = ledger
-        .participant(reader_id)
-        .await?
-        .ok_or_else(|| Failure::new(ErrorCode::ParticipantNotFound, "no such participant"))?;
-    if let Some(reason) = reads::decide_without_grant(&reader, &record, purpose) {
-        return Ok(GrantProposal {
-            grant_id: None,
-            expected: reason,
-        });
-    }
-    let mut best: Option<(ReasonCode, GrantId)> = None;
-    for entry in of_patient(&ledger, &record.patient).await? {
-        let reason = entry.decide(&reader, &record, purpose, &[at]);
-        let names_reader = entry.grant.grantee.includes(&reader);
-        if names_reader && best.is_none_or(|(nearest, _)| reason < nearest) {
-            best = Some((reason, entry.grant.grant_id));
-        }
-    }
-    Ok(match best {
-        Some((expected, grant_id)) => GrantProposal {
-            grant_id: Some(grant_id),
-            expected,
-        },
-        None => GrantProposal {
-            grant_id: None,
-            expected: ReasonCode::NoGrant,
-        },
-    })
-}
-
-/// A patient's grants, up to a limit.
-pub(crate) async fn of_patient(
-    ledger: &Ledger<'_>,
-    patient: &Pseudonym,
-) -> Result<Vec<GrantEntry>, Failure> {
-    let page = PageRequest::default();
-    let mut scan = Scan::new(ledger.stub, vec![by_patient(patient)], &page)?;
-    let mut grants = Vec::new();
-    while grants.len() < GRANTS_PER_PATIENT_MAX
-        && let Some(found) = scan.next().await?
-    {
-        grants.push(ledger::parse("a grant", &found.value)?);
-    }
-    scan.finish().await?;
-    Ok(grants)
 }

@@ -4,9 +4,9 @@
 //! a read of a public key would put its name into the block in clear. Those who are not patients
 //! are in the public state besides, for every member of the channel.
 
-use contract_interface::names::{attributes, collections, transient};
+use contract_interface::names::{attributes, collections, transactions, transient};
 use contract_interface::{
-    Digest, ErrorCode, PageToken, Participant, ParticipantFilter, ParticipantId, ParticipantPage,
+    Digest, ErrorCode, Participant, ParticipantFilter, ParticipantId, ParticipantPage,
     ParticipantRegistration, RegistrationOutcome, Role, Salt, Status,
 };
 use fabric_shim::{Stub, x509::Certificate};
@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::input;
 use crate::keys::{self, object_types};
 use crate::ledger::{self, Ledger};
-use crate::scan::{Prefix, Scan};
+use crate::scan::{Prefix, Query, Scan};
 
 /// Who may register: the organisation's oracle and its administrators.
 pub(super) const REGISTRARS: [Role; 2] = [Role::Oracle, Role::Admin];
@@ -182,6 +182,7 @@ pub(super) async fn list(
 ) -> Result<ParticipantPage, Failure> {
     let ledger = Ledger::open(stub).await?;
     let viewer = Viewer::of(&ledger).await?;
+    let query = Query::new(transactions::LIST_PARTICIPANTS, filter, &viewer)?;
     if filter.role == Some(Role::Patient) {
         let msp_id = viewer.administers()?;
         if filter
@@ -197,9 +198,9 @@ pub(super) async fn list(
             msp_id: Some(msp_id.clone()),
             ..filter.clone()
         };
-        return list_private(&ledger, &own).await;
+        return list_private(&ledger, &own, query).await;
     }
-    list_public(stub, filter).await
+    list_public(&ledger, filter, query).await
 }
 
 fn matches(participant: &Participant, filter: &ParticipantFilter) -> bool {
@@ -213,10 +214,11 @@ fn matches(participant: &Participant, filter: &ParticipantFilter) -> bool {
 async fn list_private(
     ledger: &Ledger<'_>,
     filter: &ParticipantFilter,
+    query: Query,
 ) -> Result<ParticipantPage, Failure> {
     let items = filter.page.items()?;
     let prefix = Prefix::new(object_types::PARTICIPANT, vec![]);
-    let mut scan = Scan::new(ledger.stub, vec![prefix], &filter.page)?;
+    let mut scan = Scan::new(ledger, vec![prefix], &filter.page, query)?;
     let mut participants = Vec::new();
     while participants.len() < items
         && let Some(found) = scan.next().await?
@@ -236,23 +238,18 @@ async fn list_private(
 }
 
 /// Of public state the peer pages itself; its bookmark is inside the token.
-async fn list_public(stub: &Stub, filter: &ParticipantFilter) -> Result<ParticipantPage, Failure> {
+async fn list_public(
+    ledger: &Ledger<'_>,
+    filter: &ParticipantFilter,
+    query: Query,
+) -> Result<ParticipantPage, Failure> {
     let items = i32::try_from(filter.page.items()?).unwrap_or(i32::MAX);
-    let foreign = || {
-        Failure::new(
-            ErrorCode::PageTokenInvalid,
-            "the page token is not of this query",
-        )
-    };
     let bookmark = match &filter.page.page_token {
-        Some(token) => token.key().ok_or_else(foreign)?,
+        Some(token) => query.open(&ledger.blinding, token)?,
         None => String::new(),
     };
-    let prefix = fabric_shim::create_composite_key(object_types::PARTICIPANT, &[])?;
-    if !bookmark.is_empty() && !bookmark.starts_with(&prefix) {
-        return Err(foreign());
-    }
-    let (found, metadata) = stub
+    let (found, metadata) = ledger
+        .stub
         .get_state_by_partial_composite_key_with_pagination(
             object_types::PARTICIPANT,
             &[],
@@ -267,8 +264,9 @@ async fn list_public(stub: &Stub, filter: &ParticipantFilter) -> Result<Particip
             participants.push(participant);
         }
     }
-    let next_page_token =
-        (!metadata.bookmark.is_empty()).then(|| PageToken::from_key(&metadata.bookmark));
+    let next_page_token = (!metadata.bookmark.is_empty())
+        .then(|| query.seal(&ledger.blinding, &metadata.bookmark))
+        .transpose()?;
     Ok(ParticipantPage {
         participants,
         next_page_token,

@@ -1,75 +1,87 @@
 //! What records there are, for those who may know.
 
+use contract_interface::access::Power;
+use contract_interface::names::transactions;
 use contract_interface::{
-    GrantEntry, Period, Record, RecordFilter, RecordId, RecordPage, RecordPrivate, RecordState,
-    RecordType, RecordWraps, Role, UtcTime,
+    Participant, Pseudonym, Record, RecordFilter, RecordId, RecordPage, RecordPrivate, RecordState,
+    RecordWraps, Role, UtcTime,
 };
 use fabric_shim::Stub;
 
-use crate::access_control::{grants, reads::record_not_found};
+use crate::access_control::{reads::record_not_found, rules::RuleBook};
 use crate::actor::{Creator, Viewer};
 use crate::failure::Failure;
 use crate::input;
 use crate::keys::{RecordIndexEntry, object_types};
 use crate::ledger::Ledger;
-use crate::scan::{Prefix, Scan};
+use crate::scan::{Prefix, Query, Scan};
 
 /// What a viewer may see of one patient's records.
-struct Sight {
-    viewer: Viewer,
-    /// For a provider: the patient's grants to it that are live now.
-    grants: Vec<GrantEntry>,
+enum Sight<'a> {
+    /// All of them.
+    All,
+    /// Those that this organisation registered.
+    Registered(contract_interface::MspId),
+    /// Those that rules or an emergency open to a provider now.
+    Ruled {
+        book: Box<RuleBook<'a>>,
+        now: UtcTime,
+    },
 }
 
-impl Sight {
+impl<'a> Sight<'a> {
     async fn of(
-        ledger: &Ledger<'_>,
-        patient: &contract_interface::Pseudonym,
+        ledger: &'a Ledger<'a>,
+        viewer: &Viewer,
+        patient: &Pseudonym,
     ) -> Result<Self, Failure> {
-        let viewer = Viewer::of(ledger).await?;
-        let grants = match &viewer {
+        if viewer.acts_for(ledger, patient, Power::Read).await? {
+            return Ok(Self::All);
+        }
+        match viewer {
+            Viewer::Oracle { .. } => Ok(Self::All),
+            Viewer::Organization { msp_id } => Ok(Self::Registered(msp_id.clone())),
+            Viewer::Patient { .. } => Err(Failure::forbidden(
+                "a patient sees own records, and those of whom it is the guardian",
+            )),
             Viewer::Provider {
                 participant,
                 timed_by_oracle: true,
-            } => {
-                let now: UtcTime = input::transaction_time(ledger.stub)?;
-                let mut grants = grants::of_patient(ledger, patient).await?;
-                grants.retain(|entry| entry.live_for(participant, now));
-                grants
-            }
+            } => Self::ruled(ledger, participant),
             Viewer::Provider {
                 timed_by_oracle: false,
                 ..
-            } => {
-                return Err(Failure::forbidden("a provider asks through an oracle"));
-            }
-            Viewer::Patient(own) if *patient != own.participant_id.into() => {
-                return Err(Failure::forbidden("a patient sees own records only"));
-            }
-            Viewer::Oracle { .. } | Viewer::Organization { .. } | Viewer::Patient(_) => vec![],
-        };
-        Ok(Self { viewer, grants })
-    }
-
-    /// Whether type and period alone let the viewer see a record. Cheap, since an index key holds
-    /// both.
-    fn admits(&self, record_type: &RecordType, period: &Period) -> bool {
-        match self.viewer {
-            Viewer::Provider { .. } => self
-                .grants
-                .iter()
-                .any(|entry| entry.grant.covers(record_type, period)),
-            _ => true,
+            } => Err(Failure::forbidden("a provider asks through an oracle")),
         }
     }
 
-    /// Whether the viewer may see a record that it [admits](Self::admits).
-    fn sees(&self, state: &RecordState, record: &RecordPrivate) -> bool {
-        match &self.viewer {
-            Viewer::Oracle { .. } => true,
-            Viewer::Organization { msp_id } => state.msp_id == *msp_id,
-            Viewer::Patient(patient) => record.patient == patient.participant_id.into(),
-            Viewer::Provider { .. } => self.admits(&record.record_type, &record.period),
+    fn ruled(ledger: &'a Ledger<'a>, reader: &Participant) -> Result<Self, Failure> {
+        Ok(Self::Ruled {
+            book: Box::new(RuleBook::new(ledger, reader)),
+            now: input::transaction_time(ledger.stub)?,
+        })
+    }
+
+    /// The records that the viewer may see, in their order.
+    async fn visible(&mut self, records: Vec<Record>) -> Result<Vec<Record>, Failure> {
+        match self {
+            Self::All => Ok(records),
+            Self::Registered(msp_id) => Ok(records
+                .into_iter()
+                .filter(|record| record.state.msp_id == *msp_id)
+                .collect()),
+            Self::Ruled { book, now } => {
+                let privates: Vec<RecordPrivate> =
+                    records.iter().map(|r| r.metadata.clone()).collect();
+                book.gather(&privates).await?;
+                let mut visible = Vec::new();
+                for record in records {
+                    if book.shows(&record.metadata, *now)? {
+                        visible.push(record);
+                    }
+                }
+                Ok(visible)
+            }
         }
     }
 }
@@ -83,12 +95,13 @@ pub(super) async fn get(stub: &Stub, id: &RecordId) -> Result<Record, Failure> {
         Viewer::of(&ledger).await?;
         return Err(record_not_found());
     };
-    let sight = Sight::of(&ledger, &metadata.patient).await?;
-    if sight.sees(&state, &metadata) {
-        Ok(Record { state, metadata })
-    } else {
-        Err(Failure::forbidden("the caller may not see this record"))
-    }
+    let viewer = Viewer::of(&ledger).await?;
+    let mut sight = Sight::of(&ledger, &viewer, &metadata.patient).await?;
+    let visible = sight.visible(vec![Record { state, metadata }]).await?;
+    visible
+        .into_iter()
+        .next()
+        .ok_or_else(|| Failure::forbidden("the caller may not see this record"))
 }
 
 pub(super) async fn wraps(stub: &Stub, id: &RecordId) -> Result<RecordWraps, Failure> {
@@ -99,28 +112,28 @@ pub(super) async fn wraps(stub: &Stub, id: &RecordId) -> Result<RecordWraps, Fai
 
 pub(super) async fn list(stub: &Stub, filter: &RecordFilter) -> Result<RecordPage, Failure> {
     let ledger = Ledger::open(stub).await?;
+    let viewer = Viewer::of(&ledger).await?;
     let items = filter.page.items()?;
-    let sight = Sight::of(&ledger, &filter.patient).await?;
-    let mut scan = Scan::new(stub, vec![prefix(filter)], &filter.page)?;
+    let mut sight = Sight::of(&ledger, &viewer, &filter.patient).await?;
+    let query = Query::new(transactions::LIST_RECORDS, filter, &viewer)?;
+    let prefix = prefix(&ledger, filter);
+    let mut scan = Scan::new(&ledger, vec![prefix], &filter.page, query)?;
     let mut records = Vec::new();
-    'page: while records.len() < items {
+    let mut more = true;
+    while more && records.len() < items {
         // As many keys at once as may still fit, so that their values come in one message.
         let mut ids = Vec::new();
         while ids.len() < items - records.len() {
             let Some(found) = scan.next().await? else {
-                records.extend(visible(&ledger, &sight, &ids).await?);
-                break 'page;
+                more = false;
+                break;
             };
             let entry = RecordIndexEntry::parse(&found.key)?;
-            let period = Period {
-                start: entry.start,
-                end: entry.end,
-            };
-            if matches(&entry, filter) && sight.admits(&entry.record_type, &period) {
+            if matches(&entry, filter) {
                 ids.push(entry.record_id);
             }
         }
-        records.extend(visible(&ledger, &sight, &ids).await?);
+        records.extend(sight.visible(whole(&ledger, &ids).await?).await?);
     }
     Ok(RecordPage {
         records,
@@ -130,8 +143,8 @@ pub(super) async fn list(stub: &Stub, filter: &RecordFilter) -> Result<RecordPag
 
 /// The index is in the order of the periods' ends, so a query for readings at or after a time
 /// starts at that time.
-fn prefix(filter: &RecordFilter) -> Prefix {
-    let patient = filter.patient.to_string();
+fn prefix(ledger: &Ledger<'_>, filter: &RecordFilter) -> Prefix {
+    let patient = ledger.blinding.patient(&filter.patient);
     let prefix = match &filter.record_type {
         Some(record_type) => Prefix::new(
             object_types::RECORD_BY_TYPE,
@@ -146,17 +159,9 @@ fn matches(entry: &RecordIndexEntry, filter: &RecordFilter) -> bool {
     filter.from.is_none_or(|from| entry.end >= from) && filter.to.is_none_or(|to| entry.start <= to)
 }
 
-/// Reads both halves of the records and keeps those that the viewer may see. A record whose
-/// private half is gone is left out.
-async fn visible(
-    ledger: &Ledger<'_>,
-    sight: &Sight,
-    ids: &[RecordId],
-) -> Result<Vec<Record>, Failure> {
-    if ids.is_empty() {
-        return Ok(vec![]);
-    }
-    let states = ledger.record_states(ids).await?;
+/// Reads both halves of records. One whose private half is gone is left out.
+async fn whole(ledger: &Ledger<'_>, ids: &[RecordId]) -> Result<Vec<Record>, Failure> {
+    let states: Vec<Option<RecordState>> = ledger.record_states(ids).await?;
     let privates = ledger.records_private(ids).await?;
     Ok(states
         .into_iter()
@@ -167,6 +172,5 @@ async fn visible(
                 metadata: metadata?,
             })
         })
-        .filter(|record| sight.sees(&record.state, &record.metadata))
         .collect())
 }

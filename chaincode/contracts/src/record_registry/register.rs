@@ -302,8 +302,12 @@ async fn write(ledger: &Ledger<'_>, creator: &Creator, record: &Submitted) -> Re
     ledger
         .put(collections::RECORDS, &ledger.blinding.record(&id)?, private)
         .await?;
-    ledger.put_index(&keys::record_by_patient(private)?).await?;
-    ledger.put_index(&keys::record_by_type(private)?).await?;
+    ledger
+        .put_index(&ledger.blinding.record_by_patient(private)?, &private.salt)
+        .await?;
+    ledger
+        .put_index(&ledger.blinding.record_by_type(private)?, &private.salt)
+        .await?;
     ledger
         .put(collections::KEYS, &ledger.blinding.wraps(&id)?, wraps)
         .await

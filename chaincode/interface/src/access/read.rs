@@ -165,6 +165,10 @@ pub struct ReadEntry {
     pub record_id: RecordId,
     /// Whose record it is.
     pub patient: Pseudonym,
+    /// The patient's organisation.
+    pub patient_msp: MspId,
+    /// The organisation that registered the record.
+    pub registrar: MspId,
     /// Who asked.
     pub reader: ParticipantId,
     /// The reader's organisation.
@@ -200,8 +204,12 @@ pub struct ReadDecided {
     pub read_id: ReadId,
 }
 
-/// Which reads to list, in order of time. A patient, a reader or a record MUST be named, or a
-/// period (`from` and `to`) by an auditor; all that are named must match.
+/// Which reads to list, in the order of their transactions' times. A patient, a reader or a record
+/// MUST be named, or by an oracle, auditor or administrator a period (`from` and `to`): then the
+/// reads that concern the caller's organisation, as that of patient, reader, record or oracle. All
+/// that are named must match.
+///
+/// Times are the transactions', since a replayed or stale request may bear any other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadFilter {
@@ -214,10 +222,10 @@ pub struct ReadFilter {
     /// Reads by this participant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reader: Option<ParticipantId>,
-    /// Requested at or after this time.
+    /// Decided at or after this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<UtcTime>,
-    /// Requested at or before this time.
+    /// Decided at or before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<UtcTime>,
     /// Which page.

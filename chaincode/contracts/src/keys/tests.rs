@@ -1,0 +1,110 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn blinding_of(byte: u8) -> Blinding {
+    let mut bytes = [byte; 32];
+    bytes[0] = 0;
+    Blinding::new(&Blinding::secret_from(&Salt::from_bytes(bytes).unwrap()))
+}
+
+#[test]
+fn parts_depend_on_secret_type_and_every_boundary() {
+    let blinding = blinding_of(1);
+    let parts = [
+        blinding.part("a", &[b"bc"]),
+        blinding.part("ab", &[b"c"]),
+        blinding.part("a", &[b"b", b"c"]),
+        blinding.part("a", &[b"bc", b""]),
+        blinding_of(2).part("a", &[b"bc"]),
+    ];
+    let distinct: BTreeSet<_> = parts.iter().collect();
+    assert_eq!(distinct.len(), parts.len());
+    assert_eq!(blinding.part("a", &[b"bc"]), parts[0]);
+    assert_eq!(parts[0].len(), 64);
+}
+
+#[test]
+fn a_devices_key_does_not_show_the_device() {
+    let key = blinding_of(1)
+        .device(&"Org1MSP".parse().unwrap(), &"hr-0042".parse().unwrap())
+        .unwrap();
+    assert!(key.contains("Org1MSP") && !key.contains("hr-0042"));
+}
+
+#[test]
+fn index_keys_come_back_and_foreign_ones_do_not() {
+    let blinding = blinding_of(1);
+    let record: RecordPrivate = serde_json::from_str(crate::testing::RECORD_JSON).unwrap();
+    let entry = RecordIndexEntry {
+        end: record.period.end,
+        start: record.period.start,
+        record_type: record.record_type.clone(),
+        record_id: record.record_id,
+    };
+    for key in [
+        blinding.record_by_patient(&record).unwrap(),
+        blinding.record_by_type(&record).unwrap(),
+    ] {
+        assert_eq!(RecordIndexEntry::parse(&key).unwrap(), entry);
+        assert!(!key.contains(&record.patient.to_string()));
+        assert_eq!(last_attribute::<RecordId>(&key).unwrap(), record.record_id);
+    }
+    for key in [
+        "",
+        "record",
+        "\0record~patient\0",
+        "\0record~patient\0a\0b\0c\0d\0e\0",
+    ] {
+        assert!(RecordIndexEntry::parse(key).is_err(), "{key:?}");
+        assert!(last_attribute::<RecordId>(key).is_err(), "{key:?}");
+    }
+    assert!(RecordIndexEntry::parse(&public_record(&record.record_id).unwrap()).is_err());
+}
+
+#[test]
+fn every_slot_has_a_key_of_its_own() {
+    let blinding = blinding_of(1);
+    let msp: MspId = "Org1MSP".parse().unwrap();
+    let id = ParticipantId::from_bytes([7; 16]);
+    let grantees = [
+        Grantee::Participant(id),
+        Grantee::Organization(msp.clone()),
+        Grantee::Role {
+            msp_id: msp.clone(),
+            role: contract_interface::Role::Provider,
+        },
+        Grantee::Anyone,
+    ];
+    let record = RecordId::from_bytes([7; 16]);
+    let code: RecordType = "record".parse().unwrap();
+    let mut keys = BTreeSet::new();
+    for scope in [Scope::Patient(id.into()), Scope::Organization(msp)] {
+        for grantee in &grantees {
+            for selector in [
+                Selector::Record(&record),
+                Selector::Type(&code),
+                Selector::Every,
+            ] {
+                keys.insert(blinding.slot(&scope, grantee, &selector).unwrap());
+            }
+        }
+    }
+    assert_eq!(keys.len(), 24);
+}
+
+#[test]
+fn a_value_salt_is_for_one_key_and_one_salt() {
+    let salt = |byte: u8| {
+        let mut bytes = [byte; 32];
+        bytes[0] = 0;
+        Salt::from_bytes(bytes).unwrap()
+    };
+    let salts = [
+        value_salt(&salt(1), "a"),
+        value_salt(&salt(1), "b"),
+        value_salt(&salt(2), "a"),
+    ];
+    assert_eq!(salts.iter().collect::<BTreeSet<_>>().len(), 3);
+    assert_eq!(value_salt(&salt(1), "a"), salts[0]);
+}
