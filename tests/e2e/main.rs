@@ -13,6 +13,7 @@ mod judges_fabric;
 mod judges_rest;
 mod judges_sealed;
 mod kills;
+mod linkability;
 mod network;
 mod secrecy;
 mod stories;

@@ -1,5 +1,7 @@
 //! The channel seen by an organisation's administrator, straight through Fabric's Gateway.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use contract_interface::{
     Participant, ParticipantFilter, ParticipantId, ParticipantPage, ParticipantRegistration, Role,
@@ -7,7 +9,10 @@ use contract_interface::{
 };
 use fabric_gateway::{Call, Endpoint, Gateway, GatewayConfig, Network, RetryPolicy};
 use fabric_msp::SigningIdentity;
-use fabric_protos::{common::Block, protos::ProcessedTransaction};
+use fabric_protos::{
+    common::{Block, BlockchainInfo},
+    protos::ProcessedTransaction,
+};
 use prost::Message as _;
 use salus::signing;
 
@@ -65,31 +70,61 @@ impl Ledger {
         provider: &Person,
         id: Option<ParticipantId>,
     ) -> Result<ParticipantId> {
+        self.register(provider, Role::Provider, id).await
+    }
+
+    /// Registers someone of the administrator's organisation; under the ID given, or a new one.
+    ///
+    /// # Errors
+    /// When the contract refuses.
+    pub async fn register(
+        &self,
+        person: &Person,
+        role: Role,
+        id: Option<ParticipantId>,
+    ) -> Result<ParticipantId> {
         let participant_id = match id {
             Some(id) => id,
             None => ParticipantId::from_bytes(signing::random()?),
         };
         let registration = ParticipantRegistration {
             participant_id,
-            role: Role::Provider,
-            certificate: std::fs::read_to_string(provider.certificate_file()?)?,
+            role,
+            certificate: std::fs::read_to_string(person.certificate_file()?)?,
             encryption_key: Some(serde_json::from_slice(&std::fs::read(
-                provider.public_key_file(),
+                person.public_key_file(),
             )?)?),
             status: Status::Active,
         };
-        let registration = serde_json::to_vec(&registration)?;
+        self.submit_registration(&registration, &person.issuer_file()?)
+            .await?;
+        Ok(participant_id)
+    }
+
+    /// Submits a registration; `issuer` is the certificate of the CA that issued the registered
+    /// certificate.
+    ///
+    /// # Errors
+    /// When the contract refuses.
+    pub async fn submit_registration(
+        &self,
+        registration: &ParticipantRegistration,
+        issuer: &Path,
+    ) -> Result<()> {
+        let registration = serde_json::to_vec(registration)?;
+        let issuer = std::fs::read(issuer)?;
         let salt: [u8; 32] = signing::random()?;
         let call = || {
             Call::new(names::transactions::REGISTER_PARTICIPANT)
                 .transient(names::transient::PARTICIPANT, registration.clone())
+                .transient(names::transient::ISSUER, issuer.clone())
                 .transient(names::transient::SALT, salt)
         };
         self.network
             .contract(CHAINCODE)
             .submit_with_retry(call, RetryPolicy::default())
             .await?;
-        Ok(participant_id)
+        Ok(())
     }
 
     /// The providers that the channel's directory lists.
@@ -105,6 +140,27 @@ impl Ledger {
             .argument(serde_json::to_vec(&filter)?);
         let page = self.network.contract(CHAINCODE).evaluate(call).await?;
         Ok(serde_json::from_slice::<ParticipantPage>(&page)?.participants)
+    }
+
+    /// Every block from the first to the last.
+    ///
+    /// # Errors
+    /// When the peer does not give one.
+    pub async fn blocks(&self) -> Result<Vec<Block>> {
+        let qscc = self.network.contract("qscc");
+        let channel = self.channel.as_str();
+        let info = qscc
+            .evaluate(Call::new("GetChainInfo").argument(channel))
+            .await?;
+        let height = BlockchainInfo::decode(&*info)?.height;
+        let mut blocks = Vec::new();
+        for number in 0..height {
+            let call = Call::new("GetBlockByNumber")
+                .argument(channel)
+                .argument(number.to_string());
+            blocks.push(Block::decode(&*qscc.evaluate(call).await?)?);
+        }
+        Ok(blocks)
     }
 
     /// Finds a transaction and whether it took effect.
