@@ -37,6 +37,11 @@ impl Caller {
         self.node_ou == Some(NodeOu::Admin)
             || self.certificate.attribute(ROLE_ATTRIBUTE) == Some("admin")
     }
+
+    /// Whether this is an auditor, by attribute.
+    pub(crate) fn is_auditor(&self) -> bool {
+        self.certificate.attribute(ROLE_ATTRIBUTE) == Some("auditor")
+    }
 }
 
 impl Callers {

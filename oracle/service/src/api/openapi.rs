@@ -6,7 +6,10 @@ use http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::PathItem;
 
-use crate::api::routes::{content, devices, grants, health, participants, reads, records};
+use crate::api::routes::{
+    access, access_requests, audit, content, delegations, devices, emergencies, evidence, grants, health, notices,
+    participants, policies, reads, records,
+};
 
 /// Every route there is; a test compares it with the router.
 #[derive(OpenApi)]
@@ -19,16 +22,35 @@ use crate::api::routes::{content, devices, grants, health, participants, reads, 
         participants::list,
         participants::one,
         participants::register,
+        participants::rotate_key,
         devices::list,
         devices::one,
         devices::register,
         records::list,
         records::one,
         content::read,
+        evidence::one,
+        access::explain,
         grants::list,
+        grants::one,
         grants::give,
         grants::revoke,
+        policies::list,
+        policies::set,
+        policies::withdraw,
+        delegations::list,
+        delegations::give,
+        delegations::revoke,
+        access_requests::list,
+        access_requests::ask,
+        access_requests::refuse,
+        emergencies::list,
+        emergencies::declare,
+        emergencies::review,
+        notices::list,
         reads::list,
+        reads::one,
+        audit::completeness,
         health::live,
         health::ready,
         health::openapi,
@@ -37,7 +59,8 @@ use crate::api::routes::{content, devices, grants, health, participants, reads, 
     tags(
         (name = "directory", description = "participants and devices"),
         (name = "records", description = "records and their content"),
-        (name = "consent", description = "grants and reads"),
+        (name = "consent", description = "grants, policies, guardians, requests for access"),
+        (name = "audit", description = "who read what, in emergencies too, and who was refused"),
         (name = "operation", description = "for those who run the oracle"),
     )
 )]

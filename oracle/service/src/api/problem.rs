@@ -5,10 +5,13 @@
 //! screen, saying what was missing and whom to ask. The cause is logged here, once, and never
 //! sent: it may name hosts and folders of the oracle.
 
+mod causes;
+
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use contract_interface::{ErrorCode, ReasonCode, RecordId};
+use contract_interface::access::Explanation;
+use contract_interface::{ReasonCode, RecordId};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,14 +21,13 @@ use warp::reply::{Reply, Response};
 use crate::api::context::TraceId;
 use crate::api::scalars::Hash;
 use crate::api::sentences::{self, Addressee, Around};
-use crate::ledger::LedgerError;
-use crate::open::ReadError;
-use crate::store::StoreError;
 
 /// Seconds a client is asked to wait before it tries again.
 const RETRY_AFTER_SECONDS: u16 = 2;
 /// What a 401 must say (RFC 9110, 15.5.2). No scheme is registered for client certificates.
 const CHALLENGE: &str = "ClientCertificate realm=\"salus\"";
+/// Code of a read that the contract denied, and recorded.
+pub(crate) const READ_DENIED: &str = "READ_DENIED";
 /// Media type of RFC 9457.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -35,7 +37,7 @@ pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
-    read: Option<Box<DeniedRead>>,
+    read: Option<Box<DecidedRead>>,
     /// Whether the same request may succeed shortly.
     retry: bool,
     cause: Option<Box<dyn StdError + Send + Sync>>,
@@ -57,7 +59,7 @@ pub(crate) struct ProblemBody<'a> {
     code: &'a str,
     /// Names this request in the oracle's log.
     trace_id: String,
-    /// The read, when one was refused: the transaction that refused it.
+    /// The read, when one was refused, or permitted and not served: the transaction that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Hash>)]
     read_id: Option<&'a str>,
@@ -74,13 +76,14 @@ pub(crate) struct ProblemBody<'a> {
     reason: Option<ReasonCode>,
 }
 
-/// A refused read, as it is on the ledger.
+/// A read without data for its reader, as it is on the ledger.
 #[derive(Debug)]
-pub(crate) struct DeniedRead {
-    /// The transaction that refused it.
+struct DecidedRead {
+    /// The transaction that decided.
     read_id: String,
     block_number: u64,
-    reason: ReasonCode,
+    /// Why it was denied; none if it was permitted and could not be served.
+    reason: Option<ReasonCode>,
 }
 
 impl Problem {
@@ -132,19 +135,50 @@ impl Problem {
     }
 
     /// The contract's refusal of a read, which is itself on the ledger.
-    pub(crate) fn read_denied(record: &RecordId, read: DeniedRead, around: Around<'_>) -> Self {
+    fn read_denied(
+        record: &RecordId,
+        (read_id, block_number): (String, u64),
+        reason: ReasonCode,
+        explanation: Option<&Explanation>,
+    ) -> Self {
+        // The rules may have changed since the decision; then only the reason is sure.
+        let around = explanation.map_or_else(Around::default, |explanation| Around {
+            registrar: Some(&explanation.registrar),
+            patient_msp: Some(&explanation.patient_msp),
+            rule: Some(&explanation.verdict)
+                .filter(|verdict| verdict.reason == reason)
+                .and_then(|verdict| verdict.rule.as_ref()),
+        });
         let mut problem = Self::new(
             StatusCode::FORBIDDEN,
-            "READ_DENIED",
+            READ_DENIED,
             format!(
-                "{} This refusal is recorded as read {} of record {record}; the patient can see \
-                 it.",
-                sentences::of_reason(read.reason, around, Addressee::Reader),
-                read.read_id
+                "{} This refusal is recorded as read {read_id} of record {record}; the patient can \
+                 see it.",
+                sentences::of_reason(reason, around, Addressee::Reader),
             ),
         );
-        problem.read = Some(Box::new(read));
+        problem.read = Some(Box::new(DecidedRead {
+            read_id,
+            block_number,
+            reason: Some(reason),
+        }));
         problem
+    }
+
+    /// A read that is on the ledger as permitted and could not be served.
+    fn permitted_as(mut self, read_id: String, block_number: u64) -> Self {
+        self.read = Some(Box::new(DecidedRead {
+            read_id,
+            block_number,
+            reason: None,
+        }));
+        self
+    }
+
+    /// What happened, for programs.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
     }
 
     /// Something the oracle itself got wrong.
@@ -170,7 +204,6 @@ impl Problem {
     }
 
     /// The HTTP status.
-    #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -197,7 +230,7 @@ impl Problem {
             read_id: read.map(|read| read.read_id.as_str()),
             transaction_id: read.map(|read| read.read_id.as_str()),
             block_number: read.map(|read| read.block_number),
-            reason: read.map(|read| read.reason),
+            reason: read.and_then(|read| read.reason),
         };
         let mut response = warp::reply::json(&body).into_response();
         *response.status_mut() = self.status;
@@ -261,129 +294,5 @@ pub(crate) fn of_rejection(rejection: &Rejection) -> Problem {
         Problem::malformed("The part of the address after the question mark cannot be read.")
     } else {
         Problem::not_found("There is nothing at this address. /openapi.json lists what there is.")
-    }
-}
-
-impl From<LedgerError> for Problem {
-    fn from(error: LedgerError) -> Self {
-        match &error {
-            LedgerError::Contract {
-                code: Some(code),
-                message,
-                ..
-            } => Self {
-                status: contract_status(*code),
-                code: code.as_str(),
-                detail: sentence(message),
-                read: None,
-                retry: error.is_retryable(),
-                cause: None,
-            },
-            LedgerError::OutcomeUnknown(_) => Self::timeout().caused_by(error),
-            _ if error.is_retryable() => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "LEDGER_UNAVAILABLE",
-                "The shared ledger cannot be reached at the moment. Nothing was changed; please \
-                 try again shortly.",
-            )
-            .retry_later()
-            .caused_by(error),
-            _ => Self::internal(error),
-        }
-    }
-}
-
-/// A contract's message as a sentence: contracts write them without capital and full stop.
-fn sentence(message: &str) -> String {
-    let mut letters = message.chars();
-    let mut sentence: String = letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default();
-    if !sentence.ends_with(['.', '!', '?']) {
-        sentence.push('.');
-    }
-    sentence
-}
-
-/// The HTTP status of a contract's code.
-fn contract_status(code: ErrorCode) -> StatusCode {
-    StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "STORE_UNAVAILABLE",
-            "The store that keeps the sealed data cannot be reached at the moment. Please try \
-             again shortly.",
-        )
-        .retry_later()
-        .caused_by(error)
-    }
-}
-
-impl From<ReadError> for Problem {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Ledger(error) => error.into(),
-            ReadError::Store(error) => error.into(),
-            ReadError::UnknownRecord => Self::new(
-                StatusCode::NOT_FOUND,
-                "RECORD_NOT_FOUND",
-                "No record with this ID is registered, or it has been erased.",
-            ),
-            ReadError::Denied {
-                record_id,
-                read_id,
-                block_number,
-                reason,
-            } => Self::read_denied(
-                &record_id,
-                DeniedRead {
-                    read_id,
-                    block_number,
-                    reason,
-                },
-                Around::default(),
-            ),
-            ReadError::NoKeyHere { msp_id } => Self::new(
-                StatusCode::CONFLICT,
-                "KEY_ELSEWHERE",
-                format!(
-                    "The key of this record is kept by {msp_id}. Ask that organisation's oracle."
-                ),
-            ),
-            ReadError::ReaderHasNoKey => Self::new(
-                StatusCode::CONFLICT,
-                "READER_KEY_MISSING",
-                "You have not registered an encryption key, so nothing can be sealed for you. Make \
-                 one with \"salus keys create\" and have your administrator register it.",
-            ),
-            ReadError::ReaderKey(cause) => Self::new(
-                StatusCode::CONFLICT,
-                "READER_KEY_UNUSABLE",
-                "Your registered encryption key cannot be used. Make a new one with \"salus keys \
-                 create\" and have your administrator register it.",
-            )
-            .caused_by(cause),
-            ReadError::ObjectMismatch | ReadError::Sealed(_) => Self::new(
-                StatusCode::BAD_GATEWAY,
-                "OBJECT_DAMAGED",
-                "What is stored for this record is not what was registered, so it was not handed \
-                 out. Please give the trace_id to whoever runs this oracle.",
-            )
-            .caused_by(error),
-            ReadError::TooLarge => Self::new(
-                StatusCode::NOT_ACCEPTABLE,
-                "NOT_ACCEPTABLE",
-                "This record is too large to be opened here. Get it sealed and open it with the \
-                 salus program.",
-            ),
-            ReadError::Unwrap(_) | ReadError::Wrap(_) | ReadError::Cancelled(_) => {
-                Self::internal(error)
-            }
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use contract_interface::{PageRequest, Participant, Role, UtcTime};
+use contract_interface::{PageRequest, Participant, RequestBody, Role, SignedRequest, UtcTime};
 use futures::{Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -18,6 +18,7 @@ use crate::api::Api;
 use crate::api::callers::Caller;
 use crate::api::context::{Peer, Query};
 use crate::api::problem::Problem;
+use crate::api::signed;
 use crate::clock;
 use crate::ledger::Viewer;
 
@@ -77,6 +78,36 @@ impl RestRequest {
                 format!("Only an administrator of {own} may do this. Ask one of them."),
             ))
         }
+    }
+
+    /// The caller, who must be an administrator or auditor of the oracle's own organisation.
+    ///
+    /// # Errors
+    ///
+    /// A 401 problem as [`RestRequest::caller`], or 403.
+    pub(crate) fn own_overseer(&self) -> Result<Caller, Problem> {
+        let caller = self.caller()?;
+        let own = self.api.ledger.msp_id();
+        if (caller.is_admin() || caller.is_auditor()) && caller.msp_id == *own {
+            Ok(caller)
+        } else {
+            Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "AUDITOR_REQUIRED",
+                format!("Only an auditor or administrator of {own} may see this. Ask one of them."),
+            ))
+        }
+    }
+
+    /// The oracle's organisation, as the contracts name it.
+    ///
+    /// # Errors
+    ///
+    /// A 500 problem for a name that the contracts would not take, with which no oracle starts.
+    pub(crate) fn own_msp_id(&self) -> Result<contract_interface::MspId, Problem> {
+        let own = self.api.ledger.msp_id().as_str();
+        own.parse()
+            .map_err(|error: contract_interface::ParseError| Problem::internal(error))
     }
 
     /// The query's parameters.
@@ -146,6 +177,23 @@ impl RestRequest {
             ))
             .caused_by(error)
         })
+    }
+
+    /// The caller's signed request in the body: its text and what it asks.
+    ///
+    /// # Errors
+    ///
+    /// A problem, as [`RestRequest::caller`], [`RestRequest::jose_body`] and [`signed::verify`] have
+    /// them; or 400 for a query, which no such address takes.
+    pub(crate) fn signed_body<B: RequestBody>(
+        &self,
+        body: Body,
+    ) -> Result<(String, SignedRequest<B>), Problem> {
+        let caller = self.caller()?;
+        self.query().finish()?;
+        let jws = self.jose_body(body)?;
+        let signed = signed::verify::<B>(&jws, &caller, self.api.ledger.channel())?;
+        Ok((jws, signed))
     }
 
     /// The body as the text of a compact JWS.

@@ -1,10 +1,18 @@
 //! Which handler answers which address.
 
+pub(crate) mod access;
+pub(crate) mod access_requests;
+pub(crate) mod audit;
 pub(crate) mod content;
+pub(crate) mod delegations;
 pub(crate) mod devices;
+pub(crate) mod emergencies;
+pub(crate) mod evidence;
 pub(crate) mod grants;
 pub(crate) mod health;
+pub(crate) mod notices;
 pub(crate) mod participants;
+pub(crate) mod policies;
 pub(crate) mod reads;
 pub(crate) mod records;
 
@@ -43,7 +51,13 @@ impl Routes {
             .unify()
             .or(data(api))
             .unify()
+            .or(proofs(api))
+            .unify()
             .or(consent(api))
+            .unify()
+            .or(requests(api))
+            .unify()
+            .or(audit(api))
             .unify()
             .recover(|rejection: warp::Rejection| async move {
                 Ok::<_, Infallible>(problem::of_rejection(&rejection).deferred())
@@ -120,6 +134,11 @@ fn directory(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(request(api))
         .then(|id, r| reply(participants::one(id, r)));
+    let key = warp::path!("v1" / "participants" / String / "key")
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|id, r, body| reply(participants::rotate_key(id, r, body)));
     let devices = warp::path!("v1" / "devices");
     let list_devices = devices
         .and(warp::get())
@@ -137,6 +156,8 @@ fn directory(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     list.or(add)
         .unify()
         .or(one)
+        .unify()
+        .or(key)
         .unify()
         .or(list_devices)
         .unify()
@@ -161,10 +182,33 @@ fn data(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(request(api))
         .then(|id, r| reply(content::read(id, r)));
-    list.or(one).unify().or(content).unify().boxed()
+    let access = warp::path!("v1" / "records" / String / "access")
+        .and(warp::get())
+        .and(request(api))
+        .then(|id, r| reply(access::explain(id, r)));
+    list.or(one)
+        .unify()
+        .or(content)
+        .unify()
+        .or(access)
+        .unify()
+        .boxed()
 }
 
-/// Grants and reads.
+/// What can be checked without trusting the oracle.
+fn proofs(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
+    let evidence = warp::path!("v1" / "records" / String / "evidence")
+        .and(warp::get())
+        .and(request(api))
+        .then(|id, r| reply(evidence::one(id, r)));
+    let completeness = warp::path!("v1" / "audit" / "completeness")
+        .and(warp::get())
+        .and(request(api))
+        .then(|r| reply(audit::completeness(r)));
+    evidence.or(completeness).unify().boxed()
+}
+
+/// Rules: grants and policies.
 fn consent(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     let grants = warp::path!("v1" / "grants");
     let list = grants
@@ -176,20 +220,129 @@ fn consent(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .and(request(api))
         .and(body(api))
         .then(|r, body| reply(grants::give(r, body)));
+    let one = warp::path!("v1" / "grants" / String)
+        .and(warp::get())
+        .and(request(api))
+        .then(|id, r| reply(grants::one(id, r)));
     let revoke = warp::path!("v1" / "grants" / String / "revocation")
         .and(warp::post())
         .and(request(api))
         .and(body(api))
         .then(|id, r, body| reply(grants::revoke(id, r, body)));
+    let policies = warp::path!("v1" / "policies");
+    let list_policies = policies
+        .and(warp::get())
+        .and(request(api))
+        .then(|r| reply(policies::list(r)));
+    let set_policy = policies
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|r, body| reply(policies::set(r, body)));
+    let withdraw = warp::path!("v1" / "policies" / String / "withdrawal")
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|id, r, body| reply(policies::withdraw(id, r, body)));
+    list.or(give)
+        .unify()
+        .or(one)
+        .unify()
+        .or(revoke)
+        .unify()
+        .or(list_policies)
+        .unify()
+        .or(set_policy)
+        .unify()
+        .or(withdraw)
+        .unify()
+        .boxed()
+}
+
+/// Guardians and requests for access.
+fn requests(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
+    let delegations = warp::path!("v1" / "delegations");
+    let list = delegations
+        .and(warp::get())
+        .and(request(api))
+        .then(|r| reply(delegations::list(r)));
+    let delegate = delegations
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|r, body| reply(delegations::give(r, body)));
+    let dismiss = warp::path!("v1" / "delegations" / String / "revocation")
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|id, r, body| reply(delegations::revoke(id, r, body)));
+    let asked = warp::path!("v1" / "access-requests");
+    let list_asked = asked
+        .and(warp::get())
+        .and(request(api))
+        .then(|r| reply(access_requests::list(r)));
+    let ask = asked
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|r, body| reply(access_requests::ask(r, body)));
+    let refuse = warp::path!("v1" / "access-requests" / String / "refusal")
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|id, r, body| reply(access_requests::refuse(id, r, body)));
+    list.or(delegate)
+        .unify()
+        .or(dismiss)
+        .unify()
+        .or(list_asked)
+        .unify()
+        .or(ask)
+        .unify()
+        .or(refuse)
+        .unify()
+        .boxed()
+}
+
+/// What happened: reads, emergencies, notices.
+fn audit(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     let reads = warp::path!("v1" / "reads")
         .and(warp::get())
         .and(request(api))
         .then(|r| reply(reads::list(r)));
-    list.or(give)
+    let read = warp::path!("v1" / "reads" / String)
+        .and(warp::get())
+        .and(request(api))
+        .then(|id, r| reply(reads::one(id, r)));
+    let emergencies = warp::path!("v1" / "emergencies");
+    let list_emergencies = emergencies
+        .and(warp::get())
+        .and(request(api))
+        .then(|r| reply(emergencies::list(r)));
+    let declare = emergencies
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|r, body| reply(emergencies::declare(r, body)));
+    let review = warp::path!("v1" / "emergencies" / String / "review")
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|id, r, body| reply(emergencies::review(id, r, body)));
+    let notices = warp::path!("v1" / "notices")
+        .and(warp::get())
+        .and(request(api))
+        .then(|r| reply(notices::list(r)));
+    reads
+        .or(read)
         .unify()
-        .or(revoke)
+        .or(list_emergencies)
         .unify()
-        .or(reads)
+        .or(declare)
+        .unify()
+        .or(review)
+        .unify()
+        .or(notices)
         .unify()
         .boxed()
 }

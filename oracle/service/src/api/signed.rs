@@ -5,8 +5,7 @@
 //! request that will be refused should not cost a transaction.
 
 use contract_interface::limits::REQUEST_WINDOW_SECONDS;
-use contract_interface::{RequestBody, SignedRequest, UtcTime};
-use fabric_msp::Certificate;
+use contract_interface::{ParseError, RequestBody, SignedRequest, UtcTime};
 use fabric_msp::jws::{Jws, JwsError};
 use http::StatusCode;
 
@@ -25,15 +24,23 @@ pub(crate) fn verify<B: RequestBody>(
     caller: &Caller,
     channel: &str,
 ) -> Result<SignedRequest<B>, Problem> {
-    verify_at(jws, &caller.certificate, channel, clock::now())
+    let request = verify_proven(jws, caller, channel)?;
+    in_time(request.iat, clock::now())?;
+    Ok(request)
 }
 
-fn verify_at<B: RequestBody>(
+/// As [`verify`], at any time: a read whose request is proven but stale is for the contract to deny
+/// and to record.
+///
+/// # Errors
+///
+/// A problem, as [`verify`] has it, but for the time.
+pub(crate) fn verify_proven<B: RequestBody>(
     jws: &str,
-    certificate: &Certificate,
+    caller: &Caller,
     channel: &str,
-    now: UtcTime,
 ) -> Result<SignedRequest<B>, Problem> {
+    let certificate = &caller.certificate;
     let jws = Jws::parse(jws).map_err(malformed)?;
     if jws.header_thumbprint != certificate.thumbprint() {
         return Err(Problem::new(
@@ -63,19 +70,30 @@ fn verify_at<B: RequestBody>(
             "The signed request is for another channel than \"{channel}\"."
         )));
     }
+    Ok(request)
+}
+
+fn in_time(iat: UtcTime, now: UtcTime) -> Result<(), Problem> {
     let window = REQUEST_WINDOW_SECONDS.unsigned_abs();
-    if request.iat.abs_diff(now) > window {
+    if iat.abs_diff(now) > window {
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "REQUEST_EXPIRED",
             format!(
-                "The request was signed at {}, and it is {now} here; they may differ by {window} \
-                 seconds. Check this computer's clock and sign again.",
-                request.iat
+                "The request was signed at {iat}, and it is {now} here; they may differ by \
+                 {window} seconds. Check this computer's clock and sign again."
             ),
         ));
     }
-    Ok(request)
+    Ok(())
+}
+
+/// The answer to a signed body whose members do not fit together.
+pub(crate) fn invalid(what: &str, error: &ParseError) -> Problem {
+    Problem::malformed(format!(
+        "The {what} cannot be kept: expected {}.",
+        error.expected
+    ))
 }
 
 /// The answer to a signed request for something else than the address names.

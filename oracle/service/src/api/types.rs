@@ -7,18 +7,15 @@
 mod audit;
 mod consent;
 mod directory;
+mod evidence;
 mod receipts;
 mod records;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::audit::{
-    AccessExplained, ConsideredRule, EmergencyEntry, EmergencyPage, Notice, NoticePage, ReadEntry,
-    ReadPage, RuleRef,
-};
+pub(crate) use self::audit::{AccessExplained, EmergencyPage, NoticePage, ReadEntry, ReadPage};
 pub(crate) use self::consent::{
-    AccessRequestEntry, AccessRequestPage, DelegationEntry, DelegationPage, GrantEntry, GrantPage,
-    PolicyEntry, PolicyPage,
+    AccessRequestPage, DelegationPage, GrantEntry, GrantPage, PolicyPage,
 };
 pub(crate) use self::directory::{
     Device, DevicePage, DeviceRegistration, Participant, ParticipantPage, ParticipantRegistration,

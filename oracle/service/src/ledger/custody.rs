@@ -1,12 +1,12 @@
 //! Wrapped keys, erasure and the channel's upkeep: what the oracle's jobs do in its own name.
 
-use contract_interface::directory::{OrganizationClock, StaleNonces};
+use contract_interface::directory::{NoncesPurged, OrganizationClock, StaleNonces};
 use contract_interface::names::{transactions, transient};
 use contract_interface::record::{
-    ErasingPage, Erasure, ErasureChanged, RegisteredFilter, RegisteredPage, RegisteredRecord,
-    WrapChanges, WrapsChanged,
+    ErasingPage, Erasure, ErasureChanged, RegisteredFilter, RegisteredPage, WrapChanges,
+    WrapsChanged,
 };
-use contract_interface::{ErrorCode, PageRequest, RecordId, UtcTime};
+use contract_interface::{ErrorCode, PageRequest, RecordId, Salt, UtcTime};
 use fabric_gateway::Call;
 
 use super::queries::absent_as_none;
@@ -54,7 +54,8 @@ impl Ledger {
         self.evaluate(call).await
     }
 
-    /// The versions of a record, oldest first; none if the viewer may not see it.
+    /// The versions of a record, oldest first, erased ones included; none if there is no such record
+    /// or the viewer may not see it.
     ///
     /// # Errors
     ///
@@ -63,7 +64,7 @@ impl Ledger {
         &self,
         viewer: Viewer<'_>,
         id: &RecordId,
-    ) -> Result<Option<Vec<RegisteredRecord>>, LedgerError> {
+    ) -> Result<Option<RegisteredPage>, LedgerError> {
         let call = query(transactions::LIST_VERSIONS, viewer).argument(id.to_string());
         absent_as_none(self.evaluate(call).await, ErrorCode::RecordNotFound)
     }
@@ -96,12 +97,14 @@ impl Ledger {
         &self,
         id: &RecordId,
     ) -> Result<Receipt<ErasureChanged>, LedgerError> {
-        self.about_record(transactions::CONFIRM_REMOVAL, id, None)
+        let salt = fresh_salt()?;
+        self.submit(|| about_record(transactions::CONFIRM_REMOVAL, id, &salt))
             .await
     }
 
-    /// Purges what is left of a record whose object is gone everywhere, or, with `force`, although
-    /// organisations have not said so; the certificate of erasure then names them.
+    /// Purges what is left of a record whose object is gone everywhere. With `force`, the signed
+    /// `CompleteErasure` of an administrator, it is done although organisations have not said so;
+    /// the certificate of erasure then names them.
     ///
     /// # Errors
     ///
@@ -109,27 +112,16 @@ impl Ledger {
     pub async fn complete_erasure(
         &self,
         id: &RecordId,
-        force: bool,
-    ) -> Result<Receipt<ErasureChanged>, LedgerError> {
-        let argument = if force { FORCE } else { "" };
-        self.about_record(transactions::COMPLETE_ERASURE, id, Some(argument))
-            .await
-    }
-
-    async fn about_record(
-        &self,
-        transaction: &str,
-        id: &RecordId,
-        argument: Option<&str>,
+        force: Option<&str>,
     ) -> Result<Receipt<ErasureChanged>, LedgerError> {
         let salt = fresh_salt()?;
         self.submit(|| {
-            let call = Call::new(transaction)
-                .transient(transient::RECORD_ID, id.to_string().into_bytes())
-                .transient(transient::SALT, salt.as_bytes().to_vec());
-            match argument {
-                Some(argument) => call.argument(argument),
-                None => call,
+            let call = about_record(transactions::COMPLETE_ERASURE, id, &salt);
+            match force {
+                Some(jws) => call
+                    .argument(FORCE)
+                    .transient(transient::REQUEST, jws.as_bytes().to_vec()),
+                None => call.argument(""),
             }
         })
         .await
@@ -174,7 +166,7 @@ impl Ledger {
             .await
     }
 
-    /// Purges used nonces that no longer protect anything; answers which.
+    /// Purges used nonces that no longer protect anything; answers how many.
     ///
     /// # Errors
     ///
@@ -182,7 +174,7 @@ impl Ledger {
     pub async fn purge_nonces(
         &self,
         stale: &StaleNonces,
-    ) -> Result<Receipt<StaleNonces>, LedgerError> {
+    ) -> Result<Receipt<NoncesPurged>, LedgerError> {
         let keys = json(&stale.keys)?;
         let salt = fresh_salt()?;
         self.submit(|| {
@@ -192,4 +184,11 @@ impl Ledger {
         })
         .await
     }
+}
+
+/// The call of `transaction` about a record, whose ID stays out of the public arguments.
+fn about_record(transaction: &str, id: &RecordId, salt: &Salt) -> Call {
+    Call::new(transaction)
+        .transient(transient::RECORD_ID, id.to_string().into_bytes())
+        .transient(transient::SALT, salt.as_bytes().to_vec())
 }

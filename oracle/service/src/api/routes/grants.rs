@@ -1,6 +1,6 @@
-//! Permissions: given and ended by the patient's own signature.
+//! Permissions and prohibitions: given and ended by the signature of the patient or a guardian.
 
-use contract_interface::{GrantAccess, GrantFilter, GrantId, RevokeAccess, Role};
+use contract_interface::{GrantAccess, GrantFilter, GrantId, Pseudonym, RevokeAccess, Role};
 use http::StatusCode;
 use warp::reply::Response;
 
@@ -53,7 +53,45 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, &found))
 }
 
-/// Gives a grant. The body is a `GrantAccess` request that the patient signed.
+/// One grant, if the caller may see it.
+#[utoipa::path(
+    get, path = "/v1/grants/{id}", operation_id = "get_grant", tag = "consent",
+    params(
+        ("id" = inline(Id), Path, description = "32 lower-case hex digits"),
+        ("patient" = inline(Option<Id>), Query, description = "whose grant it is; a patient may leave it out"),
+    ),
+    responses(
+        (status = 200, body = crate::api::types::GrantEntry),
+        (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn one(segment: String, request: RestRequest) -> Result<Response, Problem> {
+    let caller = request.caller()?;
+    let grant_id: GrantId = id(&segment, "grant")?;
+    let mut query = request.query();
+    let named: Option<Pseudonym> = query.take("patient")?;
+    query.finish()?;
+    let patient = match named {
+        Some(patient) => patient,
+        None => request.participant(&caller).await?.participant_id.into(),
+    };
+    let viewer = Viewer::Caller(&caller.certificate);
+    match request
+        .api
+        .ledger
+        .grant(viewer, &patient, &grant_id)
+        .await?
+    {
+        Some(grant) => Ok(json(StatusCode::OK, &grant)),
+        None => Err(Problem::not_found(
+            "This patient has given no grant with this ID. Say whose grant it is with the \
+             parameter \"patient\".",
+        )),
+    }
+}
+
+/// Gives a grant. The body is a `GrantAccess` request that the patient signed, or a guardian with
+/// the power to grant, who names the patient in it.
 #[utoipa::path(
     post, path = "/v1/grants", operation_id = "give_grant", tag = "consent",
     request_body(content = String, content_type = "application/jose", description = "compact JWS (ES256) of a SignedRequest for access-control:GrantAccess"),
@@ -63,20 +101,14 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
     )
 )]
 pub(crate) async fn give(request: RestRequest, body: Body) -> Result<Response, Problem> {
-    let caller = request.caller()?;
-    let jws = request.jose_body(body)?;
-    let signed = signed::verify::<GrantAccess>(&jws, &caller, request.api.ledger.channel())?;
-    signed.body.grant.validate().map_err(|error| {
-        Problem::malformed(format!(
-            "The grant cannot be kept: expected {}.",
-            error.expected
-        ))
-    })?;
+    let (jws, signed) = request.signed_body::<GrantAccess>(body)?;
+    let valid = signed.body.grant.validate();
+    valid.map_err(|error| signed::invalid("grant", &error))?;
     let receipt = request.api.ledger.grant_access(&jws).await?;
     Ok(json(StatusCode::CREATED, &GrantReceipt::new(&receipt)))
 }
 
-/// Ends a grant. The body is a `RevokeAccess` request that the patient signed.
+/// Ends a grant. The body is a `RevokeAccess` request that the patient or a guardian signed.
 #[utoipa::path(
     post, path = "/v1/grants/{id}/revocation", operation_id = "revoke_grant", tag = "consent",
     params(("id" = inline(Id), Path, description = "32 lower-case hex digits")),
@@ -91,10 +123,9 @@ pub(crate) async fn revoke(
     request: RestRequest,
     body: Body,
 ) -> Result<Response, Problem> {
-    let caller = request.caller()?;
+    request.caller()?;
     let grant_id: GrantId = id(&segment, "grant")?;
-    let jws = request.jose_body(body)?;
-    let signed = signed::verify::<RevokeAccess>(&jws, &caller, request.api.ledger.channel())?;
+    let (jws, signed) = request.signed_body::<RevokeAccess>(body)?;
     if signed.body.grant_id != grant_id {
         return Err(signed::about_something_else("grant"));
     }

@@ -1,6 +1,6 @@
 //! Who takes part.
 
-use contract_interface::{ParticipantFilter, ParticipantRegistration};
+use contract_interface::{ParticipantFilter, ParticipantId, ParticipantRegistration, RotateKey};
 use http::StatusCode;
 use warp::reply::Response;
 
@@ -90,4 +90,37 @@ pub(crate) async fn register(request: RestRequest, body: Body) -> Result<Respons
     request.api.devices.forget_patient(&as_patient);
     let registered = ParticipantRegistered::new(registration.participant_id, &receipt);
     Ok(json(registered.status(), &registered))
+}
+
+/// Replaces the caller's own encryption key. The body is a `RotateKey` request that the participant
+/// signed; data keys are wrapped anew for it by the registrars' oracles, or by the patient's client.
+#[utoipa::path(
+    post, path = "/v1/participants/{id}/key", operation_id = "rotate_key", tag = "directory",
+    params(("id" = inline(Id), Path, description = "the signer's own: 32 lower-case hex digits")),
+    request_body(content = String, content_type = "application/jose", description = "compact JWS (ES256) of a SignedRequest for access-control:RotateKey"),
+    responses(
+        (status = 200, body = ParticipantRegistered),
+        (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn rotate_key(
+    segment: String,
+    request: RestRequest,
+    body: Body,
+) -> Result<Response, Problem> {
+    let caller = request.caller()?;
+    let participant_id: ParticipantId = id(&segment, "participant")?;
+    let (jws, _) = request.signed_body::<RotateKey>(body)?;
+    let participant = request.participant(&caller).await?;
+    if participant.participant_id != participant_id {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "FORBIDDEN",
+            "Everyone replaces their own encryption key only, and this one is someone else's.",
+        ));
+    }
+    let receipt = request.api.ledger.rotate_key(&jws).await?;
+    request.api.devices.forget_patient(&participant_id.into());
+    let rotated = ParticipantRegistered::new(participant_id, &receipt);
+    Ok(json(StatusCode::OK, &rotated))
 }

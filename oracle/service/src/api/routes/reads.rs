@@ -1,18 +1,19 @@
 //! Who read what: every decision, permitted and denied.
 
-use contract_interface::{ReadFilter, Role};
+use contract_interface::{ReadFilter, ReadId, Role};
 use http::StatusCode;
 use warp::reply::Response;
 
+use crate::api::context::id;
 use crate::api::problem::Problem;
 use crate::api::request::{RestRequest, json, page, period};
-use crate::api::scalars::{Id, PageToken, Time};
+use crate::api::scalars::{Hash, Id, PageToken, Time};
 use crate::ledger::Viewer;
 
 /// Lists decisions on reads that the caller may see, in order of time, by pages. Without a patient,
 /// record or reader: a patient sees the reads of the own records, anyone else the own reads.
 #[utoipa::path(
-    get, path = "/v1/reads", operation_id = "list_reads", tag = "consent",
+    get, path = "/v1/reads", operation_id = "list_reads", tag = "audit",
     params(
         ("patient" = inline(Option<Id>), Query, description = "reads of this patient's records"),
         ("record_id" = inline(Option<Id>), Query, description = "reads of this record"),
@@ -49,4 +50,24 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
     let viewer = Viewer::Caller(&caller.certificate);
     let found = request.api.ledger.reads(viewer, &filter).await?;
     Ok(json(StatusCode::OK, &found))
+}
+
+/// One decision on a read, if the caller may see it: the receipt of a read.
+#[utoipa::path(
+    get, path = "/v1/reads/{id}", operation_id = "get_read", tag = "audit",
+    params(("id" = inline(Hash), Path, description = "the read's transaction: 64 lower-case hex digits")),
+    responses(
+        (status = 200, body = crate::api::types::ReadEntry),
+        (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn one(segment: String, request: RestRequest) -> Result<Response, Problem> {
+    let caller = request.caller()?;
+    let read_id: ReadId = id(&segment, "read")?;
+    request.query().finish()?;
+    let viewer = Viewer::Caller(&caller.certificate);
+    match request.api.ledger.read(viewer, &read_id).await? {
+        Some(read) => Ok(json(StatusCode::OK, &read)),
+        None => Err(Problem::not_found("No read with this ID is recorded.")),
+    }
 }

@@ -35,6 +35,9 @@ pub(crate) struct ReadEntry {
     read_id: Hash,
     record_id: Id,
     patient: Id,
+    patient_msp: Name,
+    /// The organisation that registered the record.
+    registrar: Name,
     reader: Id,
     reader_msp: Name,
     /// Whose oracle submitted the request.

@@ -153,8 +153,8 @@ fn delegations_and_access_requests_are_described_as_they_are() {
 #[test]
 fn reads_and_emergencies_are_described_as_they_are() {
     for rule in rules() {
-        let read = json!({"read_id": HASH, "record_id": ID, "patient": ID, "reader": ID,
-            "reader_msp": "Org2MSP", "oracle_msp": "Org1MSP", "purpose": "TREAT",
+        let read = json!({"read_id": HASH, "record_id": ID, "patient": ID,
+            "patient_msp": "Org3MSP", "registrar": "Org1MSP", "reader": ID, "reader_msp": "Org2MSP", "oracle_msp": "Org1MSP", "purpose": "TREAT",
             "decision": "permit", "reason": "GRANTED", "project": "study-1", "rule": rule,
             "requested_at": TIME, "tx_time": TIME, "request": "a.b.c", "salt": HASH});
         same::<contract_interface::ReadPage, ReadPage>(
