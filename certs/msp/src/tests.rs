@@ -1,6 +1,7 @@
 //! The parts of this crate together, on certificates issued for the purpose.
 
 mod vectors;
+mod wycheproof;
 
 use fabric_protos::common::msp_principal::Classification;
 use fabric_protos::common::msp_role::MspRoleType;
