@@ -7,19 +7,26 @@ mod audit;
 pub(crate) mod clocks;
 mod delegations;
 mod devices;
+mod emergencies;
 mod explain;
 mod grants;
-mod notices;
+pub(crate) mod key_holders;
+mod nonces;
+pub(crate) mod notices;
+pub(crate) mod oracles;
 mod participants;
 mod policies;
 pub(crate) mod reads;
 pub(crate) mod rules;
 mod slots;
 
-use contract_interface::access::{Explanation, GrantChanged, PolicyChanged, PolicyPage};
+use contract_interface::access::{
+    AccessRequestChanged, AccessRequestPage, DelegationChanged, DelegationPage, EmergencyChanged,
+    EmergencyPage, Explanation, GrantChanged, NoticePage, PolicyChanged, PolicyPage,
+};
 use contract_interface::{
-    Device, DevicePage, GrantEntry, GrantPage, Participant, ParticipantPage, ReadDecision,
-    ReadEntry, ReadPage, RegistrationOutcome,
+    Device, DevicePage, GrantEntry, GrantPage, NoncesPurged, OrganizationClock, Participant,
+    ParticipantPage, ReadDecision, ReadEntry, ReadPage, RegistrationOutcome, StaleNonces,
 };
 use fabric_shim::{ContractError, Stub};
 
@@ -191,6 +198,116 @@ impl AccessControl {
     async fn list_reads(&self, ctx: &Stub, filter: String) -> Result<ReadPage, ContractError> {
         let filter = json_argument("filter", &filter)?;
         Ok(audit::list(ctx, &filter).await?)
+    }
+
+    /// Replaces the encryption key of who signed the transient field `request`.
+    #[transaction(submit)]
+    async fn rotate_key(&self, ctx: &Stub) -> Result<RegistrationOutcome, ContractError> {
+        ctx.start_write_batch();
+        Ok(participants::rotate_key(ctx).await?)
+    }
+
+    /// Keeps the delegation in the signed transient field `request`.
+    #[transaction(submit)]
+    async fn delegate(&self, ctx: &Stub) -> Result<DelegationChanged, ContractError> {
+        ctx.start_write_batch();
+        Ok(delegations::delegate(ctx).await?)
+    }
+
+    /// Ends the delegation named in the signed transient field `request`.
+    #[transaction(submit)]
+    async fn revoke_delegation(&self, ctx: &Stub) -> Result<DelegationChanged, ContractError> {
+        ctx.start_write_batch();
+        Ok(delegations::revoke(ctx).await?)
+    }
+
+    /// Delegations by pages.
+    #[transaction(evaluate)]
+    async fn list_delegations(
+        &self,
+        ctx: &Stub,
+        filter: String,
+    ) -> Result<DelegationPage, ContractError> {
+        let filter = json_argument("filter", &filter)?;
+        Ok(delegations::list(ctx, &filter).await?)
+    }
+
+    /// Keeps the request for access in the signed transient field `request`.
+    #[transaction(submit)]
+    async fn request_access(&self, ctx: &Stub) -> Result<AccessRequestChanged, ContractError> {
+        ctx.start_write_batch();
+        Ok(asking::ask(ctx).await?)
+    }
+
+    /// Refuses the request for access named in the signed transient field `request`.
+    #[transaction(submit)]
+    async fn refuse_access(&self, ctx: &Stub) -> Result<AccessRequestChanged, ContractError> {
+        ctx.start_write_batch();
+        Ok(asking::refuse(ctx).await?)
+    }
+
+    /// Requests for access by pages.
+    #[transaction(evaluate)]
+    async fn list_access_requests(
+        &self,
+        ctx: &Stub,
+        filter: String,
+    ) -> Result<AccessRequestPage, ContractError> {
+        let filter = json_argument("filter", &filter)?;
+        Ok(asking::list(ctx, &filter).await?)
+    }
+
+    /// Declares the emergency in the signed transient field `request`.
+    #[transaction(submit)]
+    async fn declare_emergency(&self, ctx: &Stub) -> Result<EmergencyChanged, ContractError> {
+        ctx.start_write_batch();
+        Ok(emergencies::declare(ctx).await?)
+    }
+
+    /// Closes the review of the emergency named in the signed transient field `request`.
+    #[transaction(submit)]
+    async fn review_emergency(&self, ctx: &Stub) -> Result<EmergencyChanged, ContractError> {
+        ctx.start_write_batch();
+        Ok(emergencies::review(ctx).await?)
+    }
+
+    /// Emergencies by pages.
+    #[transaction(evaluate)]
+    async fn list_emergencies(
+        &self,
+        ctx: &Stub,
+        filter: String,
+    ) -> Result<EmergencyPage, ContractError> {
+        let filter = json_argument("filter", &filter)?;
+        Ok(emergencies::list(ctx, &filter).await?)
+    }
+
+    /// The caller's notices by pages, oldest first.
+    #[transaction(evaluate)]
+    async fn list_notices(&self, ctx: &Stub, filter: String) -> Result<NoticePage, ContractError> {
+        let filter = json_argument("filter", &filter)?;
+        Ok(notices::list(ctx, &filter).await?)
+    }
+
+    /// Moves the clock of the creator's organisation to a time.
+    #[transaction(submit)]
+    async fn tick(&self, ctx: &Stub, time: String) -> Result<OrganizationClock, ContractError> {
+        ctx.start_write_batch();
+        let time = text_argument("time", &time)?;
+        Ok(clocks::tick(ctx, time).await?)
+    }
+
+    /// Keys of used nonces that may be purged.
+    #[transaction(evaluate)]
+    async fn list_stale_nonces(&self, ctx: &Stub) -> Result<StaleNonces, ContractError> {
+        Ok(nonces::list_stale(ctx).await?)
+    }
+
+    /// Purges the used nonces whose keys are in the transient field `nonces`.
+    #[transaction(submit)]
+    async fn purge_nonces(&self, ctx: &Stub) -> Result<NoncesPurged, ContractError> {
+        ctx.start_write_batch();
+        Ok(nonces::purge(ctx).await?)
     }
 }
 

@@ -74,19 +74,34 @@ pub(crate) fn transaction_time(stub: &Stub) -> Result<UtcTime, Failure> {
 
 /// A PEM certificate of an end entity.
 pub(crate) fn certificate(pem: &[u8]) -> Result<Certificate, Failure> {
-    if pem.len() > CERTIFICATE_BYTES_MAX {
-        return Err(Failure::limit(format!(
-            "certificate has more than {CERTIFICATE_BYTES_MAX} bytes"
-        )));
-    }
-    let certificate = Certificate::from_pem(pem)
-        .map_err(|_| Failure::argument("certificate is not a PEM X.509 certificate"))?;
+    let certificate = any_certificate(pem)?;
     if certificate.is_ca() {
         return Err(Failure::argument(
             "certificate is that of a certificate authority",
         ));
     }
     Ok(certificate)
+}
+
+/// A PEM certificate of a certificate authority.
+pub(crate) fn authority(pem: &[u8]) -> Result<Certificate, Failure> {
+    let certificate = any_certificate(pem)?;
+    if !certificate.is_ca() {
+        return Err(Failure::argument(
+            "the issuer's certificate is not that of a certificate authority",
+        ));
+    }
+    Ok(certificate)
+}
+
+fn any_certificate(pem: &[u8]) -> Result<Certificate, Failure> {
+    if pem.len() > CERTIFICATE_BYTES_MAX {
+        return Err(Failure::limit(format!(
+            "certificate has more than {CERTIFICATE_BYTES_MAX} bytes"
+        )));
+    }
+    Certificate::from_pem(pem)
+        .map_err(|_| Failure::argument("certificate is not a PEM X.509 certificate"))
 }
 
 fn json<T: DeserializeOwned>(name: &'static str, bytes: &[u8]) -> Result<T, Failure> {

@@ -3,20 +3,25 @@
 //! Every participant is in the collection, under blinded keys, and transactions look there only:
 //! a read of a public key would put its name into the block in clear. Those who are not patients
 //! are in the public state besides, for every member of the channel.
+//!
+//! An organisation registers its own people only: the CA that issued the creator's certificate,
+//! which the peer has verified, must have issued the registered one too.
 
 use contract_interface::names::{attributes, collections, transactions, transient};
 use contract_interface::{
     Digest, ErrorCode, Participant, ParticipantFilter, ParticipantId, ParticipantPage,
-    ParticipantRegistration, RegistrationOutcome, Role, Salt, Status,
+    ParticipantRegistration, RegistrationOutcome, Role, RotateKey, Salt, Status,
 };
 use fabric_shim::{Stub, x509::Certificate};
 
+use super::{key_holders, oracles};
 use crate::actor::{Creator, Viewer};
 use crate::failure::Failure;
 use crate::input;
 use crate::keys::{self, object_types};
 use crate::ledger::{self, Ledger};
 use crate::scan::{Prefix, Query, Scan};
+use crate::signed::Signed;
 
 /// Who may register: the organisation's oracle and its administrators.
 pub(super) const REGISTRARS: [Role; 2] = [Role::Oracle, Role::Admin];
@@ -29,6 +34,7 @@ pub(super) async fn register(stub: &Stub) -> Result<RegistrationOutcome, Failure
     let salt = input::salt(stub)?;
     let certificate = input::certificate(registration.certificate.as_bytes())?;
     check_attested_role(&certificate, registration.role)?;
+    check_issuer(stub, &certificate)?;
     let ledger = match Ledger::open(stub).await {
         Ok(ledger) => {
             creator.require(&ledger, &REGISTRARS).await?;
@@ -80,10 +86,7 @@ async fn update(
     if old.role != new.role {
         return Err(conflict("a participant's role does not change"));
     }
-    let version = old
-        .version
-        .checked_add(1)
-        .ok_or_else(|| Failure::corrupt("a participant"))?;
+    let version = next_version(&old)?;
     let unchanged = Participant {
         version: old.version,
         salt: old.salt,
@@ -98,6 +101,37 @@ async fn update(
     let former = (old.thumbprint != new.thumbprint).then_some(&old.thumbprint);
     write(ledger, &Participant { version, ..new }, salt, former).await?;
     Ok(RegistrationOutcome::Updated)
+}
+
+/// Replaces the signer's encryption key. Wraps for the old one are replaced by who can open them.
+pub(super) async fn rotate_key(stub: &Stub) -> Result<RegistrationOutcome, Failure> {
+    let ledger = Ledger::open(stub).await?;
+    let signed = Signed::<RotateKey>::take(&ledger).await?;
+    signed.require_active()?;
+    let old = signed.signer;
+    let new_key = signed.body.encryption_key;
+    if old.encryption_key.as_ref() == Some(&new_key) {
+        return Ok(RegistrationOutcome::Unchanged);
+    }
+    if key_holders::held_by(&ledger, &new_key.thumbprint(), &old.participant_id).await? {
+        return Err(Failure::new(
+            ErrorCode::StateConflict,
+            "a key that was replaced does not come back",
+        ));
+    }
+    let new = Participant {
+        encryption_key: Some(new_key),
+        version: next_version(&old)?,
+        salt: Some(signed.salt),
+        ..old
+    };
+    write(&ledger, &new, signed.salt, None).await?;
+    Ok(RegistrationOutcome::Updated)
+}
+
+fn next_version(participant: &Participant) -> Result<u32, Failure> {
+    let next = participant.version.checked_add(1);
+    next.ok_or_else(|| Failure::corrupt("a participant"))
 }
 
 async fn write(
@@ -120,6 +154,8 @@ async fn write(
             participant,
         )
         .await?;
+    key_holders::note(ledger, participant, &salt).await?;
+    oracles::note(ledger, participant).await?;
     if participant.role != Role::Patient {
         let public = Participant {
             salt: None,
@@ -139,6 +175,21 @@ fn check_attested_role(certificate: &Certificate, role: Role) -> Result<(), Fail
             "the certificate's salus.role is not the role to be registered",
         )),
         _ => Ok(()),
+    }
+}
+
+/// The transient issuer must have signed both the creator's and the registered certificate.
+fn check_issuer(stub: &Stub, registered: &Certificate) -> Result<(), Failure> {
+    let pem = input::transient_field(stub, transient::ISSUER)?;
+    let issuer = input::authority(pem)?;
+    let creator = stub.client_identity()?;
+    if creator.certificate().is_issued_by(&issuer) && registered.is_issued_by(&issuer) {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            ErrorCode::CertificateForeign,
+            "the creator's and the registered certificate are not of this issuer",
+        ))
     }
 }
 
