@@ -1,0 +1,98 @@
+//! One payload, its sealed object and what came out of that again, as files.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Result, ensure};
+use sealed_object::{AssociatedData, DataKey, Opener, Sealer};
+
+const ASSOCIATED_DATA: AssociatedData = AssociatedData {
+    record_id: [0x17; 16],
+    commitment: [0x2a; 32],
+};
+
+/// Where the files are; they are written over again and again, so that no run but the first waits
+/// for the system to find memory for them.
+pub(crate) struct Object {
+    pub(crate) folder: PathBuf,
+    pub(crate) length: u64,
+    data_key: DataKey,
+}
+
+impl Object {
+    /// Makes the payload's file.
+    pub(crate) fn new(folder: &Path, length: u64) -> Result<Self> {
+        let block: Vec<u8> = (0..=u8::MAX).cycle().take(1 << 20).collect();
+        let mut file = File::create(folder.join("payload"))?;
+        let mut rest = length;
+        while rest > 0 {
+            let count = rest.min(block.len() as u64);
+            file.write_all(&block[..usize::try_from(count)?])?;
+            rest -= count;
+        }
+        let object = Self::existing(folder, length);
+        object.seal()?;
+        object.open()?;
+        Ok(object)
+    }
+
+    /// Takes the files that are there.
+    pub(crate) fn existing(folder: &Path, length: u64) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            length,
+            data_key: DataKey::from_bytes([0x5c; 32]),
+        }
+    }
+
+    /// From the payload's file to the object's.
+    pub(crate) fn seal(&self) -> Result<()> {
+        let mut payload = File::open(self.folder.join("payload"))?;
+        let sealed = self.written_over("sealed")?;
+        let mut sealer = Sealer::new(sealed, &self.data_key, &ASSOCIATED_DATA, self.length)?;
+        std::io::copy(&mut payload, &mut sealer)?;
+        sealer.finish()?;
+        Ok(())
+    }
+
+    /// From the object's file to that of the opened payload.
+    pub(crate) fn open(&self) -> Result<()> {
+        let sealed = File::open(self.folder.join("sealed"))?;
+        let mut opener = Opener::new(sealed, &self.data_key, &ASSOCIATED_DATA)?;
+        let mut opened = self.written_over("opened")?;
+        std::io::copy(&mut opener, &mut opened)?;
+        Ok(())
+    }
+
+    /// That the payload came back: a measurement of something else is worth nothing.
+    pub(crate) fn check(&self) -> Result<()> {
+        let mut payload = File::open(self.folder.join("payload"))?;
+        let mut opened = File::open(self.folder.join("opened"))?;
+        let (mut one, mut other) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+        let mut rest = self.length;
+        while rest > 0 {
+            let count = usize::try_from(rest.min(1 << 16))?;
+            payload.read_exact(&mut one[..count])?;
+            opened.read_exact(&mut other[..count])?;
+            ensure!(
+                one[..count] == other[..count],
+                "the payload came back changed"
+            );
+            rest -= count as u64;
+        }
+        ensure!(
+            opened.read(&mut other)? == 0,
+            "more than the payload came back"
+        );
+        Ok(())
+    }
+
+    fn written_over(&self, name: &str) -> Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        Ok(options.open(self.folder.join(name))?)
+    }
+}
