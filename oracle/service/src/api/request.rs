@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use contract_interface::{PageRequest, Participant, RequestBody, Role, SignedRequest, UtcTime};
+use contract_interface::{
+    PageRequest, PageToken, Participant, RequestBody, Role, SignedRequest, UtcTime,
+};
 use futures::{Stream, StreamExt};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,6 +39,8 @@ pub(crate) struct RestRequest {
     pub(crate) peer: Peer,
     pub(crate) headers: HeaderMap,
     parameters: BTreeMap<String, String>,
+    /// Host and port by which the caller reached this API.
+    authority: Option<Authority>,
 }
 
 /// What a request brought as its body, or why it was not taken.
@@ -136,6 +141,30 @@ impl RestRequest {
             })
     }
 
+    /// Where the caller reaches this API: scheme and authority; nothing if the request names none.
+    pub(crate) fn base(&self) -> String {
+        let authority = self.authority.as_ref();
+        authority.map_or_else(String::new, |authority| format!("https://{authority}"))
+    }
+
+    /// A path with this request's query, whose parameters are known to be good, or with the same
+    /// query for another page.
+    pub(crate) fn address(&self, path: &str, page: Option<&PageToken>) -> String {
+        let mut parameters = self.parameters.clone();
+        if let Some(token) = page {
+            parameters.insert("page_token".to_owned(), token.to_string());
+        }
+        let pairs = parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let query = pairs.collect::<Vec<_>>().join("&");
+        if query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{query}")
+        }
+    }
+
     /// Checks that the body has a media type, apart from its parameters.
     ///
     /// # Errors
@@ -215,11 +244,13 @@ pub(crate) fn request(api: &Arc<Api>) -> BoxedFilter<(RestRequest,)> {
     warp::ext::get::<Peer>()
         .and(warp::header::headers_cloned())
         .and(warp::query::<BTreeMap<String, String>>())
-        .map(move |peer, headers, parameters| RestRequest {
+        .and(warp::host::optional())
+        .map(move |peer, headers, parameters, authority| RestRequest {
             api: Arc::clone(&api),
             peer,
             headers,
             parameters,
+            authority,
         })
         .boxed()
 }
