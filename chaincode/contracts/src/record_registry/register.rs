@@ -1,16 +1,20 @@
 //! Registration of a batch of records: all or nothing, and twice is once.
+//!
+//! A record that was erased stays erased: its public half is still there, so registering it again
+//! adds nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use contract_interface::limits::BATCH_RECORDS_MAX;
+use contract_interface::limits::{BATCH_RECORDS_MAX, RECORD_VERSIONS_MAX};
 use contract_interface::names::{collections, events, transient};
 use contract_interface::record::RecordsRegistered;
 use contract_interface::{
-    Device, DeviceId, ErrorCode, RecordEntry, RecordId, RecordPrivate, RecordState, RecordStatus,
-    RecordWraps, RegisterRecords, RegisterRecordsResult, Role, Source, canonical_json,
+    ErrorCode, KeyWrap, RecordEntry, RecordId, RecordPrivate, RecordState, RecordStatus,
+    RecordWraps, RegisterRecords, RegisterRecordsResult, Role, canonical_json,
 };
 use fabric_shim::Stub;
 
+use super::sources::Sources;
 use crate::actor::Creator;
 use crate::failure::Failure;
 use crate::input;
@@ -31,24 +35,20 @@ pub(super) async fn register(
     let ledger = Ledger::open(stub).await?;
     let creator = Creator::of(stub)?;
     creator.require(&ledger, &[Role::Oracle]).await?;
-    let submitted = bring_together(stub, batch)?;
+    let submitted = bring_together(stub, &creator, batch)?;
     let ids: Vec<RecordId> = submitted
         .iter()
         .map(|record| record.entry.record_id)
         .collect();
     let stored = ledger.record_states(&ids).await?;
-    let mut devices = Devices {
-        ledger: &ledger,
-        creator: &creator,
-        seen: BTreeMap::new(),
-    };
+    let mut sources = Sources::new(&ledger, &creator, input::transaction_time(stub)?);
     let mut registered = Vec::new();
     for (record, stored) in submitted.iter().zip(stored) {
         if let Some(stored) = stored {
             check_equal(&creator, &record.entry, &stored)?;
             continue;
         }
-        check_source(&ledger, &mut devices, &record.private).await?;
+        sources.check(&record.entry, &record.private).await?;
         amend_previous(&ledger, &creator, record).await?;
         write(&ledger, &creator, record).await?;
         registered.push(record.entry.record_id);
@@ -73,7 +73,11 @@ fn count(records: usize) -> u32 {
 
 /// Joins the public argument and the two transient lists, which have one order, and checks what
 /// can be checked without the ledger.
-fn bring_together(stub: &Stub, batch: RegisterRecords) -> Result<Vec<Submitted>, Failure> {
+fn bring_together(
+    stub: &Stub,
+    creator: &Creator,
+    batch: RegisterRecords,
+) -> Result<Vec<Submitted>, Failure> {
     let RegisterRecords { records: entries } = batch;
     if entries.is_empty() {
         return Err(Failure::argument("the batch has no record"));
@@ -110,11 +114,13 @@ fn bring_together(stub: &Stub, batch: RegisterRecords) -> Result<Vec<Submitted>,
             wraps,
         })
         .collect();
-    submitted.iter().try_for_each(check_record)?;
+    submitted
+        .iter()
+        .try_for_each(|record| check_record(creator, record))?;
     Ok(submitted)
 }
 
-fn check_record(record: &Submitted) -> Result<(), Failure> {
+fn check_record(creator: &Creator, record: &Submitted) -> Result<(), Failure> {
     let Submitted {
         entry,
         private,
@@ -131,6 +137,23 @@ fn check_record(record: &Submitted) -> Result<(), Failure> {
     };
     private.validate().map_err(place)?;
     wraps.validate().map_err(place)?;
+    if private.registrar != creator.msp_id {
+        return Err(Failure::argument(format!(
+            "record {id} names another registrar than the creator's organisation"
+        )));
+    }
+    // Which keys the wraps are for is not checked: one may have been replaced since the object
+    // was sealed, and whoever seals has the data key in hand.
+    if !wraps.wraps.iter().all(is_plain) {
+        return Err(Failure::argument(format!(
+            "record {id} has a wrap that only a grant allows"
+        )));
+    }
+    if entry.version > RECORD_VERSIONS_MAX {
+        return Err(Failure::limit(format!(
+            "record {id} would have more than {RECORD_VERSIONS_MAX} versions"
+        )));
+    }
     if (entry.version == 1) != entry.previous.is_none() || entry.version == 0 {
         return Err(Failure::argument(format!(
             "record {id} has a version that does not fit"
@@ -143,6 +166,10 @@ fn check_record(record: &Submitted) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+const fn is_plain(wrap: &KeyWrap) -> bool {
+    wrap.gate.is_none() && wrap.grant_id.is_none()
 }
 
 /// A record that is there must be this one. The wraps are left aside: a retry may wrap anew.
@@ -168,79 +195,6 @@ fn check_equal(
 
 fn conflict(id: &RecordId, what: &'static str) -> Failure {
     Failure::new(ErrorCode::RecordConflict, format!("record {id} {what}"))
-}
-
-/// The devices of the batch, each read once.
-struct Devices<'a> {
-    ledger: &'a Ledger<'a>,
-    creator: &'a Creator,
-    seen: BTreeMap<DeviceId, Device>,
-}
-
-impl Devices<'_> {
-    async fn get(&mut self, id: &DeviceId) -> Result<&Device, Failure> {
-        if !self.seen.contains_key(id) {
-            let device = self
-                .ledger
-                .device(&self.creator.msp_id, id)
-                .await?
-                .ok_or_else(|| {
-                    Failure::new(
-                        ErrorCode::DeviceNotFound,
-                        "no such device in this organisation",
-                    )
-                })?;
-            self.seen.insert(id.clone(), device);
-        }
-        self.seen
-            .get(id)
-            .ok_or_else(|| Failure::corrupt("a device"))
-    }
-}
-
-async fn check_source(
-    ledger: &Ledger<'_>,
-    devices: &mut Devices<'_>,
-    record: &RecordPrivate,
-) -> Result<(), Failure> {
-    let id = record.record_id;
-    match &record.source {
-        Source::DeviceId(device_id) => {
-            let device = devices.get(device_id).await?;
-            if !device.measured(&record.patient, &record.period) {
-                return Err(Failure::new(
-                    ErrorCode::DeviceNotBound,
-                    format!("the device of record {id} was not bound to the patient then"),
-                ));
-            }
-            if !device.active_at(record.period.end) {
-                return Err(Failure::new(
-                    ErrorCode::DeviceNotActive,
-                    format!("the device of record {id} was suspended or revoked then"),
-                ));
-            }
-            Ok(())
-        }
-        Source::ParticipantId(source) => {
-            let patient = ledger.participant(&record.patient.into()).await?;
-            let source_is_provider = match ledger.participant(source).await? {
-                Some(found) => {
-                    found.role == Role::Provider && found.msp_id == devices.creator.msp_id
-                }
-                None => false,
-            };
-            let source_is_patient = record.patient == (*source).into();
-            if patient.is_some_and(|found| found.role == Role::Patient)
-                && (source_is_patient || source_is_provider)
-            {
-                return Ok(());
-            }
-            Err(Failure::new(
-                ErrorCode::ParticipantNotFound,
-                format!("patient or source of record {id} is not registered"),
-            ))
-        }
-    }
 }
 
 /// Checks that a later version follows its predecessor, and marks that as amended. Predecessors
