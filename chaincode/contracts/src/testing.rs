@@ -7,17 +7,21 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use contract_interface::access::Policy;
 use contract_interface::names::{attributes, collections, transactions, transient};
 use contract_interface::{
-    AuthorizeRead, DeviceRegistration, Digest, ErrorCode, Grant, GrantAccess, GrantId, Grantee,
-    KeyWrap, Nonce, ParticipantId, ParticipantRegistration, Period, Pseudonym, Purpose,
-    ReadDecision, RecordEntry, RecordId, RecordPrivate, RecordWraps, RegisterRecords, RequestBody,
-    RevokeAccess, Role, Salt, SignedRequest, Source, Status, UtcTime, canonical_json,
+    AuthorizeRead, Confidentiality, DeviceRegistration, Digest, ErrorCode, Grant, GrantAccess,
+    GrantId, Grantee, Jwk, KeyWrap, Nonce, ParticipantId, ParticipantRegistration, Period,
+    PolicyId, Pseudonym, Purpose, ReadDecision, ReasonCode, RecordEntry, RecordId, RecordPrivate,
+    RecordWraps, RegisterRecords, RequestBody, RevokeAccess, Role, Rule, Salt, SetPolicy,
+    SignedRequest, Source, Status, UtcTime, canonical_json,
 };
 use fabric_msp::{MspId, NodeOu, SigningIdentity, jws};
 use fabric_mspgen::{Kind, Organization, UserProfile};
+use fabric_protos::{kvrwset::HashedRwSet, rwset::TxReadWriteSet};
 use fabric_shim::testing::{CollectionConfig, MemoryLedger, Tx, TxResult, ValidationCode};
 use fabric_shim::{Chaincode, Timestamp};
+use prost::Message as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,7 +29,7 @@ pub(crate) const CHANNEL: &str = "mychannel";
 /// Seconds from the start of the certificates, which is about now, to the start of a test.
 const START_SECONDS: i64 = 86_400;
 pub(crate) const DEVICE: &str = "hr-0042";
-pub(crate) const RECORD_JSON: &str = r#"{"cid":"bafk","content_type":"a/b","merkle_root":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","patient":"02020202020202020202020202020202","period":{"end":"2026-01-02T04:04:05Z","start":"2026-01-02T03:04:05Z"},"plaintext_size":1,"readings":1,"record_id":"01010101010101010101010101010101","salt":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f","size":1,"source":{"device_id":"d"},"type":"8867-4"}"#;
+pub(crate) const RECORD_JSON: &str = r#"{"cid":"bafk","content_type":"a/b","merkle_root":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","patient":"02020202020202020202020202020202","period":{"end":"2026-01-02T04:04:05Z","start":"2026-01-02T03:04:05Z"},"plaintext_size":1,"readings":1,"record_id":"01010101010101010101010101010101","registrar":"Org1MSP","salt":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f","size":1,"source":{"device_id":"d"},"type":"8867-4"}"#;
 
 /// Everyone who acts in the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,15 +50,20 @@ pub(crate) enum Who {
     Nobody,
     /// A client without a role, registered by its admin as an oracle.
     PlainOracle,
+    /// A patient who may become the guardian of another.
+    Guardian,
+    /// A provider whose certificate does not allow to declare emergencies.
+    Provider3,
+    Admin2,
 }
 
 use Who::{
-    Admin1, Auditor1, Auditor2, Nobody, Oracle1, Oracle2, OtherPatient, Patient, PlainOracle,
-    Provider1, Provider1Renewed, Provider2,
+    Admin1, Admin2, Auditor1, Auditor2, Guardian, Nobody, Oracle1, Oracle2, OtherPatient, Patient,
+    PlainOracle, Provider1, Provider1Renewed, Provider2, Provider3,
 };
 
 impl Who {
-    const ALL: [(Self, usize, Option<Role>); 12] = [
+    const ALL: [(Self, usize, Option<Role>); 15] = [
         (Oracle1, 0, Some(Role::Oracle)),
         (Oracle2, 1, Some(Role::Oracle)),
         (Admin1, 0, None),
@@ -67,6 +76,9 @@ impl Who {
         (Provider2, 1, Some(Role::Provider)),
         (Nobody, 0, None),
         (PlainOracle, 0, None),
+        (Guardian, 0, Some(Role::Patient)),
+        (Provider3, 0, Some(Role::Provider)),
+        (Admin2, 1, Some(Role::Admin)),
     ];
 
     pub(crate) fn id(self) -> ParticipantId {
@@ -82,20 +94,44 @@ impl Who {
     }
 
     pub(crate) fn identity(self) -> &'static SigningIdentity {
-        &identities()[&self]
+        &identities()[&self].identity
     }
 
     pub(crate) fn pem(self) -> String {
         self.identity().certificate().pem()
     }
 
+    /// The certificate of the CA that issued this one's.
+    pub(crate) fn issuer_pem(self) -> &'static str {
+        &identities()[&self].issuer
+    }
+
     pub(crate) fn thumbprint(self) -> Digest {
         Digest::from_bytes(self.identity().certificate().thumbprint())
     }
+
+    /// A public key of the right form, whose private half nobody has.
+    pub(crate) fn key(self) -> Jwk {
+        key(&format!("{self:?}"))
+    }
 }
 
-fn identities() -> &'static BTreeMap<Who, SigningIdentity> {
-    static IDENTITIES: OnceLock<BTreeMap<Who, SigningIdentity>> = OnceLock::new();
+/// A public key of the right form that is `name`'s alone.
+pub(crate) fn key(name: &str) -> Jwk {
+    let digits: String = (0_u8..8)
+        .map(|n| Digest::of_parts(&[name.as_bytes(), &[n]]).to_string())
+        .collect();
+    Jwk::rsa(&format!("g{}B", &digits[..510]), "AQAB").unwrap()
+}
+
+/// Someone's identity and the certificate of its CA.
+struct Person {
+    identity: SigningIdentity,
+    issuer: String,
+}
+
+fn identities() -> &'static BTreeMap<Who, Person> {
+    static IDENTITIES: OnceLock<BTreeMap<Who, Person>> = OnceLock::new();
     IDENTITIES.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         let organizations = [1, 2].map(|n| {
@@ -110,7 +146,8 @@ fn identities() -> &'static BTreeMap<Who, SigningIdentity> {
     })
 }
 
-fn issue(organization: &Organization, who: Who, role: Option<Role>) -> SigningIdentity {
+fn issue(organization: &Organization, who: Who, role: Option<Role>) -> Person {
+    let may_declare = matches!(who, Provider1 | Provider1Renewed | Provider2);
     let profile = UserProfile {
         node_ou: if who == Admin1 {
             NodeOu::Admin
@@ -120,6 +157,7 @@ fn issue(organization: &Organization, who: Who, role: Option<Role>) -> SigningId
         attributes: role
             .map(|role| (attributes::ROLE.to_owned(), role.to_string()))
             .into_iter()
+            .chain(may_declare.then(|| (attributes::EMERGENCY.to_owned(), "true".to_owned())))
             .collect(),
         validity: None,
     };
@@ -127,7 +165,10 @@ fn issue(organization: &Organization, who: Who, role: Option<Role>) -> SigningId
         .issue_user(&format!("{who:?}"), &profile)
         .unwrap();
     let msp_dir: &Path = &folder.join("msp");
-    SigningIdentity::from_msp_dir(organization.msp_id().clone(), msp_dir).unwrap()
+    let mut issuers = std::fs::read_dir(msp_dir.join("cacerts")).unwrap();
+    let issuer = std::fs::read_to_string(issuers.next().unwrap().unwrap().path()).unwrap();
+    let identity = SigningIdentity::from_msp_dir(organization.msp_id().clone(), msp_dir).unwrap();
+    Person { identity, issuer }
 }
 
 /// The channel.
@@ -174,7 +215,10 @@ impl World {
                     (Patient, Role::Patient),
                     (OtherPatient, Role::Patient),
                     (Provider1, Role::Provider),
+                    (Provider3, Role::Provider),
                     (Auditor1, Role::Auditor),
+                    (Admin1, Role::Admin),
+                    (Guardian, Role::Patient),
                 ],
             ),
             (
@@ -183,6 +227,7 @@ impl World {
                     (Oracle2, Role::Oracle),
                     (Provider2, Role::Provider),
                     (Auditor2, Role::Auditor),
+                    (Admin2, Role::Admin),
                 ],
             ),
         ] {
@@ -299,9 +344,15 @@ impl World {
         }
     }
 
+    /// With the certificate of the CA that issued the registered certificate.
     pub(crate) fn register_participant(&mut self, registration: ParticipantRegistration) -> Tx {
+        let issued = identities()
+            .values()
+            .find(|person| person.identity.certificate().pem() == registration.certificate);
+        let issuer = issued.map_or(Oracle1.issuer_pem(), |person| &person.issuer);
         self.salted(transactions::REGISTER_PARTICIPANT)
             .transient(transient::PARTICIPANT, json(&registration))
+            .transient(transient::ISSUER, issuer)
     }
 
     pub(crate) fn device(&self) -> DeviceRegistration {
@@ -336,6 +387,11 @@ impl World {
             },
             readings: 60,
             source: Source::DeviceId(DEVICE.parse().unwrap()),
+            registrar: "Org1MSP".parse().unwrap(),
+            context: None,
+            confidentiality: Confidentiality::N,
+            sensitivity: vec![],
+            submission: None,
             content_type: "application/vnd.salus.segment+cbor-seq".to_owned(),
             cid: "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy".to_owned(),
             size: 4096,
@@ -354,18 +410,37 @@ impl World {
         register_raw(&entries, records, &wraps)
     }
 
+    /// A permit to treat with everything, from an hour ago to an hour from now.
     pub(crate) fn grant(&mut self, grantee: Grantee) -> Grant {
-        let mut id = [0; 16];
-        id.copy_from_slice(&self.random()[..16]);
+        self.grant_of(Rule::permit(grantee, vec![Purpose::Treat]))
+    }
+
+    /// A grant of this rule, from an hour ago to an hour from now.
+    pub(crate) fn grant_of(&mut self, rule: Rule) -> Grant {
         Grant {
-            grant_id: GrantId::from_bytes(id),
-            grantee,
-            types: vec![],
-            data_period: None,
+            grant_id: GrantId::from_bytes(self.random_id()),
+            rule,
             valid_from: self.time(-3600),
             valid_until: self.time(3600),
-            purposes: vec![Purpose::Treat],
+            max_reads: None,
+            in_reply_to: None,
         }
+    }
+
+    /// A policy of this rule, from an hour ago.
+    pub(crate) fn policy_of(&mut self, rule: Rule) -> Policy {
+        Policy {
+            policy_id: PolicyId::from_bytes(self.random_id()),
+            rule,
+            valid_from: self.time(-3600),
+            valid_until: None,
+        }
+    }
+
+    pub(crate) fn random_id(&mut self) -> [u8; 16] {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.random()[..16]);
+        id
     }
 
     /// A request as it should be, now.
@@ -383,12 +458,31 @@ impl World {
     pub(crate) fn grant_access(&mut self, signer: Who, grant: &Grant) -> Tx {
         let request = self.request(GrantAccess {
             grant: grant.clone(),
+            patient: None,
         });
         self.signed(signer, &request)
     }
 
+    /// Keeps a grant of this rule that `signer` gives.
+    pub(crate) async fn give(&mut self, signer: Who, rule: Rule) -> Grant {
+        let grant = self.grant_of(rule);
+        let tx = self.grant_access(signer, &grant);
+        self.ok(Oracle1, tx).await;
+        grant
+    }
+
     pub(crate) fn revoke_access(&mut self, signer: Who, grant_id: GrantId) -> Tx {
-        let request = self.request(RevokeAccess { grant_id });
+        let request = self.request(RevokeAccess {
+            grant_id,
+            patient: None,
+        });
+        self.signed(signer, &request)
+    }
+
+    pub(crate) fn set_policy(&mut self, signer: Who, policy: &Policy) -> Tx {
+        let request = self.request(SetPolicy {
+            policy: policy.clone(),
+        });
         self.signed(signer, &request)
     }
 
@@ -397,14 +491,13 @@ impl World {
         signer: Who,
         record_id: RecordId,
         purpose: Purpose,
-        hint: Option<GrantId>,
     ) -> Tx {
-        let request = self.request(AuthorizeRead { record_id, purpose });
-        let tx = self.signed(signer, &request);
-        match hint {
-            Some(hint) => tx.transient(transient::GRANT_HINT, hint.to_string()),
-            None => tx,
-        }
+        let request = self.request(AuthorizeRead {
+            record_id,
+            purpose,
+            project: None,
+        });
+        self.signed(signer, &request)
     }
 
     /// Submits a read through `Oracle1` and tells the decision with its reason.
@@ -413,9 +506,14 @@ impl World {
         signer: Who,
         record_id: RecordId,
         purpose: Purpose,
-        hint: Option<GrantId>,
-    ) -> contract_interface::ReasonCode {
-        let tx = self.authorize_read(signer, record_id, purpose, hint);
+    ) -> ReasonCode {
+        let tx = self.authorize_read(signer, record_id, purpose);
+        self.decide(tx).await
+    }
+
+    /// Submits the read that was made last through `Oracle1` and tells the decision with its
+    /// reason.
+    pub(crate) async fn decide(&mut self, tx: Tx) -> ReasonCode {
         let salt = Salt::from_bytes(self.last_random()).unwrap();
         let decision: ReadDecision = self.get(Oracle1, tx).await;
         decision.reason(&salt).expect("the salt opens the reason")
@@ -450,10 +548,7 @@ pub(crate) fn wraps(record_id: RecordId) -> RecordWraps {
     let kid = format!("{:043}", 1);
     RecordWraps {
         record_id,
-        wraps: vec![KeyWrap {
-            kid,
-            jwe: "h.k.i.c.t".to_owned(),
-        }],
+        wraps: vec![KeyWrap::plain(kid, "h.k.i.c.t".to_owned())],
     }
 }
 
@@ -483,4 +578,35 @@ pub(crate) fn query_text<T: ToString>(name: &str, argument: &T) -> Tx {
 /// The same, asked by an oracle for someone.
 pub(crate) fn for_caller(tx: Tx, caller: Who) -> Tx {
     tx.transient(transient::CALLER, caller.pem())
+}
+
+/// What a block keeps of a transaction's private reads and writes, for every member of the channel.
+#[derive(Debug, Default)]
+pub(crate) struct Hashes {
+    pub(crate) keys_read: Vec<Digest>,
+    pub(crate) keys_written: Vec<Digest>,
+    pub(crate) values_written: Vec<Digest>,
+}
+
+pub(crate) fn hashes(result: &TxResult) -> Hashes {
+    let digest = |bytes: &[u8]| Digest::from_bytes(bytes.try_into().unwrap());
+    let mut hashes = Hashes::default();
+    let rwset = TxReadWriteSet::decode(result.rwset.as_slice()).unwrap();
+    let collections = rwset
+        .ns_rwset
+        .iter()
+        .flat_map(|ns| &ns.collection_hashed_rwset);
+    for collection in collections {
+        let hashed = HashedRwSet::decode(collection.hashed_rwset.as_slice()).unwrap();
+        for read in &hashed.hashed_reads {
+            hashes.keys_read.push(digest(&read.key_hash));
+        }
+        for write in &hashed.hashed_writes {
+            hashes.keys_written.push(digest(&write.key_hash));
+            if !write.value_hash.is_empty() {
+                hashes.values_written.push(digest(&write.value_hash));
+            }
+        }
+    }
+    hashes
 }

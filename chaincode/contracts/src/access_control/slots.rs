@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_rule_leaves_its_slot_when_no_transaction_can_reach_back_to_it() {
-        let time = |seconds| UtcTime::from_unix_seconds(1_767_225_600 + seconds).unwrap();
+        let time = |seconds: i64| UtcTime::from_unix_seconds(1_767_225_600 + seconds).unwrap();
         let rule = |byte, until| SlotRule {
             id: GrantId::from_bytes([byte; 16]),
             until,

@@ -235,7 +235,7 @@ async fn devices_come_in_pages() {
     ] {
         let page = PageRequest {
             page_size: None,
-            page_token: Some(PageToken::from_key(key)),
+            page_token: Some(PageToken::from_bytes(key.as_bytes())),
         };
         world
             .refused(Oracle1, query(LIST, &page), ErrorCode::PageTokenInvalid)

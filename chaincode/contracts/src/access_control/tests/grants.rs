@@ -1,10 +1,9 @@
 use contract_interface::access::GrantChanged;
 use contract_interface::names::{events, transactions};
 use contract_interface::{
-    ErrorCode, Grant, GrantEntry, GrantFilter, GrantId, GrantPage, GrantProposal, GrantStatus,
-    Grantee, MspId, PageRequest, Purpose, ReasonCode, RecordId, Role,
+    ErrorCode, Grant, GrantEntry, GrantFilter, GrantId, GrantPage, GrantStatus, Grantee, MspId,
+    PageRequest, Purpose, ReasonCode, Role, Rule,
 };
-use fabric_shim::testing::Tx;
 
 use crate::testing::Who::*;
 use crate::testing::*;
@@ -107,17 +106,21 @@ async fn another_patients_grant_with_the_same_id_is_another_grant() {
     let (mut world, record) = World::with_record().await;
     let mut grant = world.grant(Grantee::Participant(Provider1.id()));
     give(&mut world, OtherPatient, &grant).await;
-    let hint = Some(grant.grant_id);
-    let reason = world
-        .read(Provider1, record.record_id, Purpose::Treat, hint)
-        .await;
-    assert_eq!(reason, ReasonCode::GrantUnknown);
-    grant.purposes = vec![Purpose::Hresch];
+    let id = record.record_id;
+    assert_eq!(
+        world.read(Provider1, id, Purpose::Treat).await,
+        ReasonCode::NoGrant
+    );
+    grant.rule.purposes = vec![Purpose::Hresch];
     give(&mut world, Patient, &grant).await;
-    let reason = world
-        .read(Provider1, record.record_id, Purpose::Hresch, hint)
-        .await;
-    assert_eq!(reason, ReasonCode::Granted);
+    assert_eq!(
+        world.read(Provider1, id, Purpose::Hresch).await,
+        ReasonCode::Granted
+    );
+    assert_eq!(
+        world.read(Provider1, id, Purpose::Treat).await,
+        ReasonCode::PurposeNotCovered
+    );
 }
 
 #[tokio::test]
@@ -125,7 +128,11 @@ async fn a_grant_that_makes_no_sense_is_refused() {
     let mut world = World::populated().await;
     let good = world.grant(Grantee::Organization(org(2)));
     let (past, before) = (world.time(0), world.time(-7200));
-    let types = (0..65).map(|n| format!("t{n}").parse().unwrap()).collect();
+    let rule = |change: &dyn Fn(&mut Rule)| {
+        let mut grant = good.clone();
+        change(&mut grant.rule);
+        grant
+    };
     for grant in [
         Grant {
             valid_until: past,
@@ -136,20 +143,19 @@ async fn a_grant_that_makes_no_sense_is_refused() {
             ..good.clone()
         },
         Grant {
-            purposes: vec![],
+            max_reads: Some(0),
             ..good.clone()
         },
-        Grant {
-            types,
-            ..good.clone()
-        },
-        Grant {
-            grantee: Grantee::Role {
+        rule(&|rule| rule.purposes = vec![]),
+        rule(&|rule| {
+            rule.types = (0..65).map(|n| format!("t{n}").parse().unwrap()).collect();
+        }),
+        rule(&|rule| {
+            rule.grantee = Grantee::Role {
                 msp_id: org(2),
                 role: Role::Patient,
-            },
-            ..good.clone()
-        },
+            };
+        }),
     ] {
         let tx = world.grant_access(Patient, &grant);
         world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
@@ -236,86 +242,29 @@ async fn grants_are_listed_to_those_whom_they_concern() {
         .await;
 }
 
-fn find(record: RecordId, reader: Who, purpose: Purpose, at: impl ToString) -> Tx {
-    query_text(transactions::FIND_GRANT, &record)
-        .argument(reader.id().to_string())
-        .argument(purpose.to_string())
-        .argument(at.to_string())
-}
-
 #[tokio::test]
-async fn the_proposed_grant_is_the_nearest_to_a_permit() {
-    let (mut world, record) = World::with_record().await;
-    let id = record.record_id;
-    let now = world.time(0);
-    let check = async |world: &mut World, reader, expected: GrantProposal| {
-        let found: GrantProposal = world
-            .get(Oracle1, find(id, reader, Purpose::Treat, now))
-            .await;
-        assert_eq!(found, expected);
+async fn one_grant_is_shown_to_those_whom_it_concerns() {
+    let mut world = World::populated().await;
+    let grant = world.grant(Grantee::Participant(Provider1.id()));
+    give(&mut world, Patient, &grant).await;
+    let tx = |patient: Who, id: GrantId| {
+        query_text(transactions::GET_GRANT, &patient.pseudonym()).argument(id.to_string())
     };
-    let nothing = |expected| GrantProposal {
-        grant_id: None,
-        expected,
-    };
-    check(&mut world, Provider1, nothing(ReasonCode::NoGrant)).await;
-    check(
-        &mut world,
-        Patient,
-        nothing(ReasonCode::PurposeNotForPatients),
-    )
-    .await;
-    check(&mut world, Auditor1, nothing(ReasonCode::RoleNotAllowed)).await;
-
-    let revoked = world.grant(Grantee::Participant(Provider1.id()));
-    give(&mut world, Patient, &revoked).await;
-    let tx = world.revoke_access(Patient, revoked.grant_id);
-    world.ok(Oracle1, tx).await;
-    let proposal = |grant: &Grant, expected| GrantProposal {
-        grant_id: Some(grant.grant_id),
-        expected,
-    };
-    check(
-        &mut world,
-        Provider1,
-        proposal(&revoked, ReasonCode::GrantRevoked),
-    )
-    .await;
-
-    let mut research = world.grant(Grantee::Organization(org(1)));
-    research.purposes = vec![Purpose::Hresch];
-    give(&mut world, Patient, &research).await;
-    check(
-        &mut world,
-        Provider1,
-        proposal(&research, ReasonCode::PurposeNotCovered),
-    )
-    .await;
-
-    let good = world.grant(Grantee::Role {
-        msp_id: org(1),
-        role: Role::Provider,
-    });
-    give(&mut world, Patient, &good).await;
-    check(&mut world, Provider1, proposal(&good, ReasonCode::Granted)).await;
-    check(&mut world, Provider2, nothing(ReasonCode::NoGrant)).await;
-
-    for who in [Provider1, Patient, Auditor1] {
+    for who in [Patient, Provider1, Oracle1, Oracle2, Auditor1, Admin1] {
+        let entry: GrantEntry = world.get(who, tx(Patient, grant.grant_id)).await;
+        assert_eq!(entry.grant, grant, "{who:?}");
+    }
+    for who in [OtherPatient, Provider2, Provider3, Auditor2] {
         world
-            .refused(
-                who,
-                find(id, Provider1, Purpose::Treat, now),
-                ErrorCode::Forbidden,
-            )
+            .refused(who, tx(Patient, grant.grant_id), ErrorCode::GrantNotFound)
             .await;
     }
-    let unknown = RecordId::from_bytes([0; 16]);
-    let tx = find(unknown, Provider1, Purpose::Treat, now);
-    world.refused(Oracle1, tx, ErrorCode::RecordNotFound).await;
-    let tx = find(id, Nobody, Purpose::Treat, now);
-    world
-        .refused(Oracle1, tx, ErrorCode::ParticipantNotFound)
-        .await;
-    let tx = find(id, Provider1, Purpose::Treat, "now");
-    world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+    for (patient, id) in [
+        (OtherPatient, grant.grant_id),
+        (Patient, GrantId::from_bytes([0; 16])),
+    ] {
+        world
+            .refused(Oracle1, tx(patient, id), ErrorCode::GrantNotFound)
+            .await;
+    }
 }

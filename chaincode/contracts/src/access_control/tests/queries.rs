@@ -16,9 +16,7 @@ async fn world_with_reads() -> (World, RecordId, Vec<UtcTime>) {
     let mut times = Vec::new();
     for who in [Patient, Provider1, Provider2, Provider1] {
         times.push(world.time(0));
-        world
-            .read(who, record.record_id, Purpose::Treat, None)
-            .await;
+        world.read(who, record.record_id, Purpose::Treat).await;
         world.now += 60;
     }
     (world, record.record_id, times)
@@ -60,6 +58,7 @@ async fn reads_are_listed_to_those_whom_they_concern_in_order_of_time() {
         (Patient, of_patient.clone(), vec![0, 1, 2, 3]),
         (Oracle2, of_patient.clone(), vec![0, 1, 2, 3]),
         (Auditor1, of_patient.clone(), vec![0, 1, 2, 3]),
+        (Admin1, of_patient.clone(), vec![0, 1, 2, 3]),
         (Auditor2, of_patient.clone(), vec![2]),
         (Provider1, of_patient.clone(), vec![1, 3]),
         (OtherPatient, of_patient.clone(), vec![]),
@@ -187,7 +186,7 @@ async fn a_token_serves_the_query_that_gave_it() {
     for filter in [
         with(token.clone(), &others),
         with(token.clone(), &narrower),
-        with(PageToken::from_key("\0read\0"), &mine),
+        with(PageToken::from_bytes("\0read\0".as_bytes()), &mine),
         with("AAAA_w".parse().unwrap(), &mine),
     ] {
         world

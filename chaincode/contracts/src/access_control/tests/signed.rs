@@ -2,8 +2,8 @@
 
 use contract_interface::names::{transactions, transient};
 use contract_interface::{
-    AuthorizeRead, ErrorCode, GrantAccess, Grantee, Nonce, Participant, Purpose, RevokeAccess,
-    SignedRequest, Status,
+    AuthorizeRead, ErrorCode, GrantAccess, Grantee, Nonce, Participant, Purpose, ReadDecision,
+    ReadEntry, ReasonCode, RevokeAccess, Rule, Salt, SignedRequest, Status,
 };
 use fabric_msp::jws;
 
@@ -12,11 +12,16 @@ use crate::testing::*;
 
 const PURPOSE: Purpose = Purpose::Treat;
 
+fn permit(grantee: Who) -> Rule {
+    Rule::permit(Grantee::Participant(grantee.id()), vec![PURPOSE])
+}
+
 async fn world_and_request() -> (World, SignedRequest<AuthorizeRead>) {
     let (mut world, record) = World::with_record().await;
     let body = AuthorizeRead {
         record_id: record.record_id,
         purpose: PURPOSE,
+        project: None,
     };
     let request = world.request(body);
     (world, request)
@@ -71,16 +76,34 @@ async fn a_payload_changed_after_signing_is_refused() {
         .await;
 }
 
-#[tokio::test]
-async fn a_nonce_serves_once() {
-    let (mut world, request) = world_and_request().await;
-    let tx = world.signed(Provider1, &request);
-    world.ok(Oracle1, tx).await;
-    let tx = world.signed(Provider1, &request);
-    world.refused(Oracle1, tx, ErrorCode::NonceUsed).await;
-    let tx = world.signed(Provider1, &request);
-    world.refused(Oracle2, tx, ErrorCode::NonceUsed).await;
+/// Submits a read and tells with which reason it was recorded.
+async fn decided(
+    world: &mut World,
+    oracle: Who,
+    signer: Who,
+    request: &SignedRequest<AuthorizeRead>,
+) -> ReasonCode {
+    let tx = world.signed(signer, request);
+    let salt = Salt::from_bytes(world.last_random()).unwrap();
+    let decision: ReadDecision = world.get(oracle, tx).await;
+    let reason = decision.reason(&salt).unwrap();
+    let tx = query_text(transactions::GET_READ, &decision.read_id);
+    let entry: ReadEntry = world.get(Oracle1, tx).await;
+    assert_eq!((entry.reason, entry.reader), (reason, signer.id()));
+    assert_eq!(entry.decision, decision.decision);
+    reason
+}
 
+#[tokio::test]
+async fn a_nonce_serves_once_and_its_second_use_is_recorded() {
+    let (mut world, request) = world_and_request().await;
+    world.give(Patient, permit(Provider1)).await;
+    let reason = decided(&mut world, Oracle1, Provider1, &request).await;
+    assert_eq!(reason, ReasonCode::Granted);
+    for oracle in [Oracle1, Oracle2] {
+        let reason = decided(&mut world, oracle, Provider1, &request).await;
+        assert_eq!(reason, ReasonCode::RequestReplayed);
+    }
     let other_body = SignedRequest {
         body: AuthorizeRead {
             purpose: Purpose::Btg,
@@ -88,10 +111,20 @@ async fn a_nonce_serves_once() {
         },
         ..request.clone()
     };
-    let tx = world.signed(Provider1, &other_body);
-    world.refused(Oracle1, tx, ErrorCode::NonceUsed).await;
-    let tx = world.signed(Provider2, &request);
+    let reason = decided(&mut world, Oracle1, Provider1, &other_body).await;
+    assert_eq!(reason, ReasonCode::RequestReplayed);
+    let reason = decided(&mut world, Oracle1, Provider2, &request).await;
+    assert_eq!(reason, ReasonCode::NoGrant, "another signer's nonce");
+
+    let grant = world.grant(Grantee::Anyone);
+    let request = world.request(GrantAccess {
+        grant,
+        patient: None,
+    });
+    let tx = world.signed(Patient, &request);
     world.ok(Oracle1, tx).await;
+    let tx = world.signed(Patient, &request);
+    world.refused(Oracle1, tx, ErrorCode::NonceUsed).await;
 }
 
 #[tokio::test]
@@ -111,18 +144,30 @@ async fn a_nonce_serves_once_even_inside_one_block() {
 #[tokio::test]
 async fn a_request_serves_now_here_and_for_its_action() {
     let (mut world, request) = world_and_request().await;
-    for (offset, good) in [(-301, false), (-300, true), (300, true), (301, false)] {
+    world.give(Patient, permit(Provider1)).await;
+    for (offset, expected) in [
+        (-301, ReasonCode::RequestStale),
+        (-300, ReasonCode::Granted),
+        (300, ReasonCode::Granted),
+        (301, ReasonCode::RequestStale),
+    ] {
         let request = SignedRequest {
             iat: world.time(offset),
             nonce: Nonce::from_bytes(&world.random()).unwrap(),
             ..request.clone()
         };
-        let tx = world.signed(Provider1, &request);
-        if good {
-            world.ok(Oracle1, tx).await;
-        } else {
-            world.refused(Oracle1, tx, ErrorCode::RequestExpired).await;
-        }
+        let reason = decided(&mut world, Oracle1, Provider1, &request).await;
+        assert_eq!(reason, expected, "{offset}");
+    }
+    let grant = world.grant(Grantee::Anyone);
+    for offset in [-301, 301] {
+        let mut request = world.request(GrantAccess {
+            grant: grant.clone(),
+            patient: None,
+        });
+        request.iat = world.time(offset);
+        let tx = world.signed(Patient, &request);
+        world.refused(Oracle1, tx, ErrorCode::RequestExpired).await;
     }
     let elsewhere = SignedRequest {
         channel: "otherchannel".to_owned(),
@@ -205,11 +250,15 @@ async fn patients_and_providers_who_are_not_active_do_not_act() {
     let tx = world.register_participant(registration);
     world.ok(Oracle1, tx).await;
     let other = world.grant(Grantee::Participant(Provider1.id()));
-    let request = world.request(GrantAccess { grant: other });
+    let request = world.request(GrantAccess {
+        grant: other,
+        patient: None,
+    });
     let tx = world.signed(Patient, &request);
     world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
     let request = world.request(RevokeAccess {
         grant_id: grant.grant_id,
+        patient: None,
     });
     let tx = world.signed(Patient, &request);
     world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
@@ -235,14 +284,52 @@ async fn a_certificate_outside_its_validity_signs_nothing() {
         (until + 1, false),
     ] {
         world.now = now;
-        let tx = world.authorize_read(Patient, record.record_id, Purpose::Patrqt, None);
-        if good {
-            world.ok(Oracle1, tx).await;
+        let expected = if good {
+            ReasonCode::OwnRecord
         } else {
-            let message = world
-                .refused(Oracle1, tx, ErrorCode::SignatureInvalid)
-                .await;
-            assert!(message.contains("certificate"), "{message}");
-        }
+            ReasonCode::CertificateNotValid
+        };
+        let reason = world.read(Patient, record.record_id, Purpose::Patrqt).await;
+        assert_eq!(reason, expected);
     }
+    let grant = world.grant(Grantee::Anyone);
+    let tx = world.grant_access(Patient, &grant);
+    let message = world
+        .refused(Oracle1, tx, ErrorCode::SignatureInvalid)
+        .await;
+    assert!(message.contains("certificate"), "{message}");
+}
+
+#[tokio::test]
+async fn a_time_before_the_channels_clocks_is_refused_and_recorded() {
+    let (mut world, record) = World::with_record().await;
+    let mut grant = world.grant(Grantee::Participant(Provider1.id()));
+    grant.valid_until = world.time(60);
+    let tx = world.grant_access(Patient, &grant);
+    world.ok(Oracle1, tx).await;
+    let expired_at = world.now + 60;
+
+    world.now += 3600;
+    for oracle in [Oracle1, Oracle2] {
+        let time = world.time(0);
+        let tx = world.salted(transactions::TICK).argument(time.to_string());
+        world.ok(oracle, tx).await;
+    }
+    // Reader and oracle together date both times back into the grant's life.
+    for (now, expected) in [
+        (expired_at - 1, ReasonCode::TimeRefused),
+        (world.now - 301, ReasonCode::TimeRefused),
+        (world.now - 300, ReasonCode::GrantExpired),
+        (world.now + 300, ReasonCode::GrantExpired),
+    ] {
+        world.now = now;
+        let reason = world
+            .read(Provider1, record.record_id, Purpose::Treat)
+            .await;
+        assert_eq!(reason, expected);
+    }
+    world.now = expired_at - 1;
+    let grant = world.grant(Grantee::Anyone);
+    let tx = world.grant_access(Patient, &grant);
+    world.refused(Oracle1, tx, ErrorCode::TimeRefused).await;
 }

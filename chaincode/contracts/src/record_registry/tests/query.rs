@@ -173,7 +173,7 @@ async fn tokens_and_page_sizes_are_checked() {
             ..filter()
         },
         RecordFilter {
-            page: page(PageToken::from_key("\0record~patient\0")),
+            page: page(PageToken::from_bytes("\0record~patient\0".as_bytes())),
             ..filter()
         },
     ] {
@@ -197,7 +197,7 @@ async fn a_page_ends_after_enough_keys_even_if_nothing_was_shown() {
         world.ok(Oracle1, tx).await;
     }
     let mut grant = world.grant(Grantee::Participant(Provider1.id()));
-    grant.types = vec!["8480-6".parse().unwrap()];
+    grant.rule.types = vec!["8480-6".parse().unwrap()];
     let tx = world.grant_access(Patient, &grant);
     world.ok(Oracle1, tx).await;
     let ask = |filter: &RecordFilter| for_caller(query(LIST, filter), Provider1);
@@ -250,8 +250,8 @@ async fn who_sees_which_records() {
         msp_id: "Org1MSP".parse().unwrap(),
         role: Role::Provider,
     });
-    grant.types = vec!["8867-4".parse().unwrap()];
-    grant.data_period = Some(GrantPeriod {
+    grant.rule.types = vec!["8867-4".parse().unwrap()];
+    grant.rule.data_period = Some(GrantPeriod {
         from: hour(0),
         until: hour(7),
     });

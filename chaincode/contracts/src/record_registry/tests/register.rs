@@ -444,7 +444,7 @@ async fn a_peer_that_lacks_the_private_value_asks_to_try_again() {
     world
         .refused(Oracle1, tx, ErrorCode::LedgerUnavailable)
         .await;
-    let tx = world.authorize_read(Patient, record.record_id, Purpose::Patrqt, None);
+    let tx = world.authorize_read(Patient, record.record_id, Purpose::Patrqt);
     world
         .refused(Oracle1, tx, ErrorCode::LedgerUnavailable)
         .await;
