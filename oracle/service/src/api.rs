@@ -11,6 +11,7 @@
 //! answers with the contracts' JSON. It decides nothing about access: the contracts do. The whole
 //! API is a service that can be called without a socket, which is how it is tested.
 
+mod audit_event;
 mod bundle;
 mod callers;
 mod context;
@@ -40,9 +41,14 @@ pub(crate) use self::routes::Routes;
 pub(crate) use self::server::Server;
 pub use self::{openapi::document as openapi_document, server::ServerError};
 
+use fabric_msp::SigningIdentity;
+use sealed_object::PublicKey;
+
 use crate::ingest::directory::DeviceDirectory;
+use crate::jobs::Board;
 use crate::ledger::Ledger;
 use crate::open::Opener;
+use crate::store::Kubo;
 
 /// What the handlers work with.
 #[derive(Debug)]
@@ -63,4 +69,14 @@ pub(crate) struct Api {
     pub(crate) readiness: Readiness,
     /// The metrics' text, when the program records any.
     pub(crate) metrics: Option<PrometheusHandle>,
+    /// Where sealed objects are kept.
+    pub(crate) store: Kubo,
+    /// For whom, beside the patient, the keys of uploaded records are wrapped.
+    pub(crate) holders: Vec<PublicKey>,
+    /// The oracle's key behind which wraps for readers are gated.
+    pub(crate) gate: PublicKey,
+    /// Signs certificates of erasure.
+    pub(crate) signing: SigningIdentity,
+    /// How far the background jobs are.
+    pub(crate) jobs: Board,
 }

@@ -6,6 +6,7 @@
 //! is relative to the folder of the configuration file, never to the current folder.
 
 mod build;
+mod modes;
 mod raw;
 mod size;
 #[cfg(test)]
@@ -18,12 +19,15 @@ use std::time::Duration;
 
 use fabric_msp::MspId;
 
+pub use self::modes::{Custody, ServiceRole, UnknownMode};
 pub use self::size::{ByteSize, ByteSizeError};
 
 /// Everything the oracle is told at start.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
+    /// What this process does.
+    pub role: ServiceRole,
     /// Whose oracle this is.
     pub organization: OrganizationConfig,
     /// The certificate and keys it acts with.
@@ -32,14 +36,17 @@ pub struct Config {
     pub fabric: FabricConfig,
     /// The store it pins sealed objects in.
     pub ipfs: IpfsConfig,
-    /// Where devices publish.
-    pub mqtt: MqttConfig,
-    /// Where people query.
-    pub rest: RestConfig,
-    /// Where acknowledged readings wait until they are on the ledger.
-    pub journal: JournalConfig,
+    /// Where devices publish; present if the role takes readings.
+    pub mqtt: Option<MqttConfig>,
+    /// Where people query; present if the role serves people.
+    pub rest: Option<RestConfig>,
+    /// Where acknowledged readings wait until they are on the ledger; present if the role takes
+    /// readings.
+    pub journal: Option<JournalConfig>,
     /// How readings are gathered.
     pub pipeline: PipelineConfig,
+    /// What is done in the background.
+    pub jobs: JobsConfig,
 }
 
 /// `[organization]`.
@@ -47,6 +54,8 @@ pub struct Config {
 pub struct OrganizationConfig {
     /// `msp_id`: the organisation's name on the channel.
     pub msp_id: MspId,
+    /// `custody`: who can open records that this organisation registers from now on.
+    pub custody: Custody,
 }
 
 /// `[identity]`.
@@ -55,8 +64,15 @@ pub struct IdentityConfig {
     /// `msp_dir`: an MSP folder with `signcerts` and `keystore`; its certificate carries
     /// `salus.role=oracle`.
     pub msp_dir: PathBuf,
-    /// `encryption_key_file`: the oracle's private RSA JWK, readable by its owner only.
-    pub encryption_key_file: PathBuf,
+    /// `encryption_key_file`: the oracle's private RSA JWK, readable by its owner only; present if
+    /// the role serves people. A process that only takes readings never looks at it.
+    pub encryption_key_file: Option<PathBuf>,
+    /// `previous_encryption_key_files`: private keys of before, which still open wraps until these
+    /// are replaced.
+    pub previous_encryption_key_files: Vec<PathBuf>,
+    /// `encryption_public_key_files`: public keys of the oracles that serve people, for a process
+    /// that only takes readings.
+    pub encryption_public_key_files: Vec<PathBuf>,
 }
 
 /// `[fabric]`.
@@ -123,6 +139,9 @@ pub struct RestConfig {
     pub request_timeout: Duration,
     /// `max_body`: bytes of a request body.
     pub max_body: u64,
+    /// `refusal_log`: file for signed requests that could not be recorded on the ledger, because
+    /// nothing proves who made them.
+    pub refusal_log: Option<PathBuf>,
 }
 
 /// One entry of `[rest] organizations`.
@@ -158,6 +177,15 @@ pub struct PipelineConfig {
     pub register_batch: usize,
 }
 
+/// `[jobs]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobsConfig {
+    /// `interval`: time between two passes of a job.
+    pub interval: Duration,
+    /// `tick_interval`: time between two moves of the organisation's clock on the channel.
+    pub tick_interval: Duration,
+}
+
 /// Port 0 of loopback: a safe local service.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:0";
 /// Default of `[fabric] channel`, the test network's.
@@ -182,6 +210,10 @@ pub const DEFAULT_SEGMENT_BYTES: u64 = 512 << 10;
 pub const DEFAULT_SEGMENT_AGE: Duration = Duration::from_secs(2);
 /// Default of `[pipeline] register_batch`.
 pub const DEFAULT_REGISTER_BATCH: usize = 100;
+/// Default of `[jobs] interval`.
+pub const DEFAULT_JOB_INTERVAL: Duration = Duration::from_secs(60);
+/// Default of `[jobs] tick_interval`.
+pub const DEFAULT_TICK_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Why a configuration cannot be used. The program ends with code 64.
 #[derive(Debug, thiserror::Error)]
@@ -249,11 +281,20 @@ impl Config {
     /// [`ConfigError::Read`], [`ConfigError::Syntax`] or [`ConfigError::Invalid`] with every
     /// problem.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_as(path, None)
+    }
+
+    /// The same for a process of another role than the file says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_as(path: &Path, role: Option<ServiceRole>) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        let config = Self::parse(&text, path)?;
+        let config = build::config(&text, path, role)?;
         let problems = config.missing_files();
         if problems.is_empty() {
             Ok(config)
@@ -272,30 +313,52 @@ impl Config {
     ///
     /// [`ConfigError::Syntax`] or [`ConfigError::Invalid`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        build::config(text, path)
+        build::config(text, path, None)
     }
 
     /// The files and folders that are named and absent. The journal's folder is made at start
     /// and may be absent.
     fn missing_files(&self) -> Vec<KeyProblem> {
-        let mut wanted: Vec<(String, &Path)> = vec![
-            ("identity.msp_dir".into(), &self.identity.msp_dir),
+        let Self {
+            identity,
+            fabric,
+            mqtt,
+            rest,
+            ..
+        } = self;
+        let mut wanted: Vec<(String, &Path)> = vec![("identity.msp_dir".into(), &identity.msp_dir)];
+        if let Some(key_file) = &identity.encryption_key_file {
+            wanted.push(("identity.encryption_key_file".into(), key_file));
+        }
+        for (name, files) in [
             (
-                "identity.encryption_key_file".into(),
-                &self.identity.encryption_key_file,
+                "previous_encryption_key_files",
+                &identity.previous_encryption_key_files,
             ),
-            ("fabric.tls_ca_file".into(), &self.fabric.tls_ca_file),
-            ("mqtt.certificate_file".into(), &self.mqtt.certificate_file),
-            ("mqtt.key_file".into(), &self.mqtt.key_file),
-            ("mqtt.client_msp_dir".into(), &self.mqtt.client_msp_dir),
-            ("rest.certificate_file".into(), &self.rest.certificate_file),
-            ("rest.key_file".into(), &self.rest.key_file),
-        ];
-        for (index, organization) in self.rest.organizations.iter().enumerate() {
-            wanted.push((
-                format!("rest.organizations[{index}].msp_dir"),
-                &organization.msp_dir,
-            ));
+            (
+                "encryption_public_key_files",
+                &identity.encryption_public_key_files,
+            ),
+        ] {
+            for (index, file) in files.iter().enumerate() {
+                wanted.push((format!("identity.{name}[{index}]"), file));
+            }
+        }
+        wanted.push(("fabric.tls_ca_file".into(), &fabric.tls_ca_file));
+        if let Some(mqtt) = mqtt {
+            wanted.push(("mqtt.certificate_file".into(), &mqtt.certificate_file));
+            wanted.push(("mqtt.key_file".into(), &mqtt.key_file));
+            wanted.push(("mqtt.client_msp_dir".into(), &mqtt.client_msp_dir));
+        }
+        if let Some(rest) = rest {
+            wanted.push(("rest.certificate_file".into(), &rest.certificate_file));
+            wanted.push(("rest.key_file".into(), &rest.key_file));
+            for (index, organization) in rest.organizations.iter().enumerate() {
+                wanted.push((
+                    format!("rest.organizations[{index}].msp_dir"),
+                    &organization.msp_dir,
+                ));
+            }
         }
         wanted
             .into_iter()

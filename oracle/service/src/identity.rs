@@ -1,18 +1,18 @@
-//! Who the oracle is: its certificate and signing key, its decryption key, and its entry in the
+//! Who the oracle is: its certificate and signing key, its encryption keys, and its entry in the
 //! channel's directory.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use contract_interface::{Digest, Jwk, ParticipantId, ParticipantRegistration, Role, Status};
 use fabric_msp::{Certificate, IdentityError, Msp, MspError, MspId, SigningIdentity};
-use sealed_object::{KeyError, PrivateKey};
+use sealed_object::{KeyError, PrivateKey, PublicKey};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{Config, Custody};
+use crate::keys::OracleKeys;
 use crate::ledger::{Ledger, LedgerError, Viewer};
 
 /// Permission bits of the key file that must be clear: it is the owner's alone.
@@ -33,8 +33,10 @@ pub(crate) struct Identity {
     pub(crate) signing: SigningIdentity,
     /// The CA certificate that issued its own.
     pub(crate) issuer: Certificate,
-    /// Opens data keys.
-    pub(crate) decryption: Arc<PrivateKey>,
+    /// Opens data keys and gates; none in a process that only takes readings.
+    pub(crate) keys: Option<OracleKeys>,
+    /// For whom data keys are wrapped beside the patient; none in custody of the patient.
+    pub(crate) holders: Vec<PublicKey>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -103,6 +105,15 @@ pub enum IdentityLoadError {
         #[source]
         source: KeyError,
     },
+    /// A public key file holds no public RSA key as JWK.
+    #[error("the public key file {} holds no usable public RSA key (JWK)", path.display())]
+    PublicKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
 }
 
 impl Identity {
@@ -119,11 +130,31 @@ impl Identity {
                 source,
             })?;
         let issuer = issuer(signing.msp_id(), signing.certificate(), msp_dir)?;
-        let decryption = decryption_key(&config.identity.encryption_key_file)?;
+        let keys = match &config.identity.encryption_key_file {
+            Some(file) => {
+                let previous = config.identity.previous_encryption_key_files.iter();
+                let previous: Vec<PrivateKey> = previous
+                    .map(|file| decryption_key(file))
+                    .collect::<Result<_, _>>()?;
+                Some(OracleKeys::new(decryption_key(file)?, previous))
+            }
+            None => None,
+        };
+        let holders = match (&keys, config.organization.custody) {
+            (_, Custody::Patient) => Vec::new(),
+            (Some(keys), Custody::Organization) => vec![keys.public().clone()],
+            (None, Custody::Organization) => {
+                let files = config.identity.encryption_public_key_files.iter();
+                files
+                    .map(|file| public_key(file))
+                    .collect::<Result<_, _>>()?
+            }
+        };
         Ok(Self {
             signing,
             issuer,
-            decryption: Arc::new(decryption),
+            keys,
+            holders,
         })
     }
 }
@@ -134,12 +165,11 @@ fn issuer(
     certificate: &Certificate,
     folder: &Path,
 ) -> Result<Certificate, IdentityLoadError> {
-    let msp = Msp::from_dir(msp_id.clone(), folder).map_err(|source| {
-        IdentityLoadError::Authorities {
+    let msp =
+        Msp::from_dir(msp_id.clone(), folder).map_err(|source| IdentityLoadError::Authorities {
             path: folder.to_owned(),
             source,
-        }
-    })?;
+        })?;
     let authorities = msp.ca_certificates().iter();
     authorities
         .chain(msp.intermediate_certificates())
@@ -150,12 +180,20 @@ fn issuer(
         })
 }
 
-fn decryption_key(path: &Path) -> Result<PrivateKey, IdentityLoadError> {
-    let read = |source| IdentityLoadError::Read {
+/// The public key in a file; a private one is refused, so that it stays where it belongs.
+fn public_key(path: &Path) -> Result<PublicKey, IdentityLoadError> {
+    let text = read_small(path)?;
+    PublicKey::from_jwk(&text).map_err(|source| IdentityLoadError::PublicKey {
         path: path.to_owned(),
         source,
-    };
-    let metadata = std::fs::metadata(path).map_err(read)?;
+    })
+}
+
+fn decryption_key(path: &Path) -> Result<PrivateKey, IdentityLoadError> {
+    let metadata = std::fs::metadata(path).map_err(|source| IdentityLoadError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & NOT_THE_OWNERS != 0 {
         return Err(IdentityLoadError::Exposed {
@@ -163,14 +201,22 @@ fn decryption_key(path: &Path) -> Result<PrivateKey, IdentityLoadError> {
             mode,
         });
     }
-    if metadata.len() > KEY_FILE_BYTES_MAX {
-        return Err(read(std::io::ErrorKind::FileTooLarge.into()));
-    }
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(read)?);
+    let text = read_small(path)?;
     PrivateKey::from_jwk(&text).map_err(|source| IdentityLoadError::Key {
         path: path.to_owned(),
         source,
     })
+}
+
+fn read_small(path: &Path) -> Result<Zeroizing<String>, IdentityLoadError> {
+    let read = |source| IdentityLoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    if std::fs::metadata(path).map_err(read)?.len() > KEY_FILE_BYTES_MAX {
+        return Err(read(std::io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(Zeroizing::new(std::fs::read_to_string(path).map_err(read)?))
 }
 
 /// Enters the oracle with its certificate and public key into the channel's directory, unless it
@@ -201,8 +247,12 @@ pub(crate) async fn register(
 
 async fn register_once(ledger: &Ledger, identity: &Identity) -> Result<(), LedgerError> {
     let certificate = identity.signing.certificate();
-    let public_jwk = identity.decryption.public_key().to_jwk();
-    let encryption_key: Jwk = serde_json::from_str(&public_jwk).map_err(LedgerError::Answer)?;
+    let own_key: Option<Jwk> = match &identity.keys {
+        Some(keys) => {
+            Some(serde_json::from_str(&keys.public().to_jwk()).map_err(LedgerError::Answer)?)
+        }
+        None => None,
+    };
     let thumbprint = Digest::from_bytes(certificate.thumbprint());
     let known = match ledger
         .participant_by_thumbprint(Viewer::Oracle, &thumbprint)
@@ -216,8 +266,14 @@ async fn register_once(ledger: &Ledger, identity: &Identity) -> Result<(), Ledge
         Some(participant) => participant.participant_id,
         None => participant_id(ledger.msp_id(), certificate),
     };
+    // A process without private keys leaves alone what is registered: the process that serves
+    // people may act with the same certificate.
+    let registered_key = known
+        .as_ref()
+        .and_then(|known| known.encryption_key.clone());
+    let encryption_key = own_key.or_else(|| registered_key.clone());
     if known.is_some_and(|participant| {
-        participant.encryption_key.as_ref() == Some(&encryption_key)
+        registered_key == encryption_key
             && participant.role == Role::Oracle
             && participant.status == Status::Active
     }) {
@@ -228,7 +284,7 @@ async fn register_once(ledger: &Ledger, identity: &Identity) -> Result<(), Ledge
             participant_id,
             role: Role::Oracle,
             certificate: certificate.pem(),
-            encryption_key: Some(encryption_key),
+            encryption_key,
             status: Status::Active,
         })
         .await?;
@@ -283,5 +339,22 @@ mod tests {
             decryption_key(&folder.path().join("absent")),
             Err(IdentityLoadError::Read { .. })
         ));
+    }
+
+    #[test]
+    fn a_private_key_is_no_public_key_file() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let path = folder.path().join("key.jwk");
+        let [key, ..] = &*crate::keys::tests::KEYS;
+        std::fs::write(&path, key.to_jwk().as_str()).expect("written");
+        assert!(matches!(
+            public_key(&path),
+            Err(IdentityLoadError::PublicKey {
+                source: KeyError::PrivateKeyGiven,
+                ..
+            })
+        ));
+        std::fs::write(&path, key.public_key().to_jwk()).expect("written");
+        assert_eq!(&public_key(&path).expect("public"), key.public_key());
     }
 }

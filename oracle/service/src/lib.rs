@@ -3,8 +3,12 @@
 pub mod api;
 mod clock;
 pub mod config;
+mod draft;
+pub mod evidence;
 mod identity;
+mod keys;
 pub mod ingest;
+mod jobs;
 pub mod journal;
 pub mod ledger;
 pub mod open;

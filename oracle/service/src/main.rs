@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use oracle::config::{Config, ConfigError};
+use oracle::config::{Config, ConfigError, ServiceRole};
 use oracle::journal::inspect;
 use oracle::{Oracle, StartError};
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,7 +40,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until SIGINT or SIGTERM. Prints one line of JSON with its addresses when ready.
-    Serve(ConfigFile),
+    Serve(Serve),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -52,7 +52,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Check the file and the files it names; open nothing.
-    Check(ConfigFile),
+    Check(Serve),
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,10 +64,14 @@ enum JournalCommand {
 }
 
 #[derive(Debug, clap::Args)]
-struct ConfigFile {
+struct Serve {
     /// The configuration (TOML).
     #[arg(long, value_name = "FILE", env = "ORACLE_CONFIG")]
     config: PathBuf,
+    /// What this process does: all, ingest (take readings, without private keys) or api (serve
+    /// people). The configuration's `[service] role` if absent.
+    #[arg(long, value_name = "ROLE", env = "ORACLE_ROLE")]
+    role: Option<ServiceRole>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -122,13 +126,13 @@ fn log_to_stderr() {
         .init();
 }
 
-fn check(file: &ConfigFile) -> anyhow::Result<()> {
-    Config::load(&file.config)?;
+fn check(file: &Serve) -> anyhow::Result<()> {
+    Config::load_as(&file.config, file.role)?;
     say("the configuration is valid")
 }
 
-fn serve(file: &ConfigFile) -> anyhow::Result<()> {
-    let config = Config::load(&file.config)?;
+fn serve(file: &Serve) -> anyhow::Result<()> {
+    let config = Config::load_as(&file.config, file.role)?;
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed"))?;

@@ -1,39 +1,40 @@
 //! The way out of a record: decide on the ledger first, then release the key.
 //!
 //! The order is the promise of this module. The oracle MUST have the decision committed as `VALID`
-//! before it unwraps a data key, and it MUST release a key only wrapped for the key that the
-//! reader registered. What can be checked without a decision (does the record exist, is the key
-//! here, can the reader receive one) is checked before, so that a read which cannot be served is
-//! not recorded as one.
+//! before it opens a wrap of a data key, and it MUST release a key only wrapped for the key that
+//! the reader registered. What can be checked without a decision (does the record exist, is a wrap
+//! for the reader here) is checked before: a read that would be permitted and cannot be served is
+//! not recorded as one, while a read that would be refused is always recorded.
 
 mod error;
 mod object;
-
-use std::sync::Arc;
+mod way;
 
 use cid::Cid;
+use contract_interface::access::{Explanation, RuleRef};
 use contract_interface::{
-    AuthorizeRead, Decision, KeyWrap, Participant, Record, RecordId, RecordState, RecordWraps,
-    SignedRequest,
+    AuthorizeRead, Decision, Participant, ReadId, Record, RecordId, SignedRequest,
 };
-use sealed_object::{AssociatedData, DataKey, PrivateKey, PublicKey};
+use sealed_object::{AssociatedData, DataKey};
 
 pub use self::error::ReadError;
 pub use self::object::{Fetched, WHOLE_OBJECT_BYTES_MAX};
 
+use self::way::{Holder, Way};
 use crate::clock;
-use crate::ledger::{Ledger, Viewer};
+use crate::keys::OracleKeys;
+use crate::ledger::{Ledger, ReadQuestion, Viewer};
 use crate::store::Kubo;
 
 /// Bytes of the largest sealed object that the oracle opens for a reader; it is opened in memory.
 pub const OPEN_BYTES_MAX: u64 = 32 << 20;
 
-/// Serves reads with the oracle's own decryption key.
+/// Serves reads with the oracle's own keys.
 #[derive(Clone)]
 pub struct Opener {
     ledger: Ledger,
     store: Kubo,
-    key: Arc<PrivateKey>,
+    keys: OracleKeys,
 }
 
 /// A read that was permitted, on the ledger, with the key for its reader.
@@ -42,11 +43,15 @@ pub struct Release {
     pub read_id: String,
     /// The block that the transaction is in.
     pub block_number: u64,
+    /// The rule that permitted it; absent for an own record, and when the ledger did not say in
+    /// time.
+    pub rule: Option<RuleRef>,
     /// What may be read.
     pub record: Record,
     /// The data key, wrapped for the reader's registered key.
     pub wrapped_key: String,
-    data_key: DataKey,
+    /// The data key, where this oracle may open it.
+    data_key: Option<DataKey>,
 }
 
 impl std::fmt::Debug for Opener {
@@ -64,10 +69,14 @@ impl std::fmt::Debug for Release {
 }
 
 impl Opener {
-    /// An opener over the ledger, the store and the oracle's private key.
+    /// An opener over the ledger, the store and the oracle's private keys.
     #[must_use]
-    pub fn new(ledger: Ledger, store: Kubo, key: Arc<PrivateKey>) -> Self {
-        Self { ledger, store, key }
+    pub fn new(ledger: Ledger, store: Kubo, keys: OracleKeys) -> Self {
+        Self {
+            ledger,
+            store,
+            keys,
+        }
     }
 
     /// The record's metadata, for the oracle's own decisions.
@@ -82,60 +91,128 @@ impl Opener {
             .ok_or(ReadError::UnknownRecord)
     }
 
-    /// Has the read decided and, when it is permitted, wraps the data key for the reader.
+    /// Has the read decided and, when it is permitted, gets the data key for the reader.
     ///
     /// `request` is the verified content of `jws`, `reader` the registered participant who signed
-    /// it, `record` the record it is about.
+    /// it, `record` the record it is about. `opened` says that the content is to be opened here,
+    /// for which the oracle needs the data key itself.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Denied`] with the recorded decision; other variants when no decision was made
-    /// or the key could not be released.
+    /// [`ReadError::Denied`] with the recorded decision; [`ReadError::NotServed`] when the read was
+    /// permitted and the key could not be had after all; other variants when no decision was made.
     pub async fn release(
         &self,
         jws: &str,
         request: &SignedRequest<AuthorizeRead>,
         reader: &Participant,
         record: Record,
+        opened: bool,
     ) -> Result<Release, ReadError> {
-        let record_id = &request.body.record_id;
-        let reader_key = reader_key(reader)?;
-        let finding = self.ledger.find_grant(
-            record_id,
-            &reader.participant_id,
-            request.body.purpose,
-            clock::now(),
-        );
-        let finding = async { Ok(finding.await?) };
-        let (own, found) = tokio::try_join!(self.own_wrap(record_id, &record), finding)?;
-        let decided = self.ledger.authorize_read(jws, found.grant_id).await?;
-        let read_id = decided.receipt.transaction_id;
+        let way = match self.way(reader, &record, opened).await {
+            Ok(way) => Some(way),
+            // A refusal belongs on the ledger even if nothing could have been released.
+            Err(error) if error.is_of_the_key() => {
+                let expected = self.explain(request, reader).await;
+                if expected.is_none_or(|e| e.verdict.reason.decision() == Decision::Permit) {
+                    return Err(error);
+                }
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let decided = self.ledger.authorize_read(jws).await?;
+        let (read_id, block_number) =
+            (decided.receipt.transaction_id, decided.receipt.block_number);
         if decided.receipt.result.decision != Decision::Permit {
+            let explanation = self.explain(request, reader).await;
             return Err(ReadError::Denied {
-                record_id: *record_id,
+                record_id: request.body.record_id,
                 read_id,
-                block_number: decided.receipt.block_number,
+                block_number,
                 reason: decided.reason,
+                explanation: explanation.map(Box::new),
             });
         }
-        let key = Arc::clone(&self.key);
-        let rewrapped = tokio::task::spawn_blocking(move || rewrap(&key, &own, &reader_key));
-        let (data_key, wrapped_key) = rewrapped.await.map_err(ReadError::Cancelled)??;
+        let keys = self.keys.clone();
+        let taking = tokio::task::spawn_blocking(move || match way {
+            Some(way) => way.take(&keys),
+            None => Err(ReadError::NotShared),
+        });
+        let (taken, rule) = tokio::join!(taking, self.rule(&decided.receipt.result.read_id));
+        let taken = taken.map_err(ReadError::Cancelled).flatten();
+        let (data_key, wrapped_key) =
+            taken.map_err(|error| error.after_permit(&read_id, block_number))?;
         Ok(Release {
             read_id,
-            block_number: decided.receipt.block_number,
+            block_number,
+            rule,
             record,
             wrapped_key,
             data_key,
         })
     }
 
-    /// Fetches the sealed object, verified against the CID and the registered hash.
+    /// How the reader's key would be had.
+    async fn way(
+        &self,
+        reader: &Participant,
+        record: &Record,
+        opened: bool,
+    ) -> Result<Way, ReadError> {
+        let holder = Holder::of(reader, record)?;
+        let wraps = self.ledger.wraps(&record.metadata.record_id).await?;
+        let own_msp_id = self.ledger.msp_id().as_str();
+        way::find(&record.state, wraps, own_msp_id, &self.keys, holder, opened)
+    }
+
+    /// What the contract says to the request now, if it can be asked.
+    async fn explain(
+        &self,
+        request: &SignedRequest<AuthorizeRead>,
+        reader: &Participant,
+    ) -> Option<Explanation> {
+        let question = ReadQuestion {
+            reader: reader.participant_id,
+            purpose: request.body.purpose,
+            project: request.body.project.clone(),
+            at: clock::now(),
+        };
+        let asked = self
+            .ledger
+            .explain_read(Viewer::Oracle, &request.body.record_id, &question);
+        match asked.await {
+            Ok(explanation) => explanation,
+            Err(error) => {
+                tracing::warn!(%error, "a read cannot be explained");
+                None
+            }
+        }
+    }
+
+    /// The rule that a committed read names. The read stands without it.
+    async fn rule(&self, id: &ReadId) -> Option<RuleRef> {
+        match self.ledger.read(Viewer::Oracle, id).await {
+            Ok(entry) => entry?.rule,
+            Err(error) => {
+                tracing::warn!(%error, read_id = %id, "a read's rule cannot be looked up");
+                None
+            }
+        }
+    }
+
+    /// Fetches the sealed object of a permitted read, verified against the CID and the registered
+    /// hash.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Store`] or [`ReadError::ObjectMismatch`].
-    pub async fn fetch(&self, record: &Record) -> Result<Fetched, ReadError> {
+    /// [`ReadError::NotServed`] for whatever went wrong.
+    pub async fn fetch(&self, release: &Release) -> Result<Fetched, ReadError> {
+        let fetched = self.fetch_object(&release.record).await;
+        fetched.map_err(|error| error.after_permit(&release.read_id, release.block_number))
+    }
+
+    async fn fetch_object(&self, record: &Record) -> Result<Fetched, ReadError> {
         let cid: Cid = record
             .metadata
             .cid
@@ -145,109 +222,34 @@ impl Opener {
         object::verified(stream, record.metadata.size, record.state.object_sha256).await
     }
 
-    /// Fetches the sealed object and opens it here.
+    /// Fetches the sealed object of a permitted read and opens it here.
     ///
     /// # Errors
     ///
-    /// [`ReadError::TooLarge`] above [`OPEN_BYTES_MAX`]; [`ReadError::Sealed`] when it does not
-    /// open; else as [`Opener::fetch`].
+    /// [`ReadError::NotServed`]: too large for [`OPEN_BYTES_MAX`], not the registered object, or
+    /// the store does not answer.
     pub async fn open(&self, release: Release) -> Result<Vec<u8>, ReadError> {
-        if release.record.metadata.size > OPEN_BYTES_MAX {
+        let (read_id, block_number) = (release.read_id.clone(), release.block_number);
+        let opened = self.open_object(release).await;
+        opened.map_err(|error| error.after_permit(&read_id, block_number))
+    }
+
+    async fn open_object(&self, release: Release) -> Result<Vec<u8>, ReadError> {
+        let Release {
+            record, data_key, ..
+        } = release;
+        if record.metadata.size > OPEN_BYTES_MAX {
             return Err(ReadError::TooLarge);
         }
-        let sealed = self.fetch(&release.record).await?.collect().await?;
+        let data_key = data_key.ok_or(ReadError::NotShared)?;
+        let sealed = self.fetch_object(&record).await?.collect().await?;
         let associated_data = AssociatedData {
-            record_id: *release.record.metadata.record_id.as_bytes(),
-            commitment: *release.record.state.commitment.as_bytes(),
+            record_id: *record.metadata.record_id.as_bytes(),
+            commitment: *record.state.commitment.as_bytes(),
         };
         let opening = tokio::task::spawn_blocking(move || {
-            sealed_object::open(&release.data_key, &associated_data, &sealed)
+            sealed_object::open(&data_key, &associated_data, &sealed)
         });
         Ok(opening.await.map_err(ReadError::Cancelled)??)
-    }
-
-    /// The data key as it was wrapped for this oracle.
-    async fn own_wrap(&self, id: &RecordId, record: &Record) -> Result<KeyWrap, ReadError> {
-        let wraps = self.ledger.wraps(id).await?;
-        let kid = self.key.public_key().thumbprint();
-        usable_wrap(&record.state, &wraps, self.ledger.msp_id().as_str(), kid)
-    }
-}
-
-/// The wrap for `kid`, of a record that the oracle's own organisation registered.
-///
-/// A wrap does not say which record it belongs to, and every member of the collection sees all of
-/// them. Another organisation could put one of this oracle's wraps into a record of its own, permit
-/// itself to read that, and have this oracle open the key of the first record for it. So a wrap
-/// MUST NOT be opened on another organisation's word.
-fn usable_wrap(
-    state: &RecordState,
-    wraps: &RecordWraps,
-    own_msp_id: &str,
-    kid: &str,
-) -> Result<KeyWrap, ReadError> {
-    let wrap = wraps
-        .for_kid(kid)
-        .filter(|_| state.msp_id.as_str() == own_msp_id);
-    wrap.cloned().ok_or_else(|| ReadError::NoKeyHere {
-        msp_id: state.msp_id.clone(),
-    })
-}
-
-/// The key that the reader registered to receive data keys with.
-fn reader_key(reader: &Participant) -> Result<PublicKey, ReadError> {
-    let jwk = reader
-        .encryption_key
-        .as_ref()
-        .ok_or(ReadError::ReaderHasNoKey)?;
-    let json = serde_json::to_string(jwk).map_err(|_| ReadError::ReaderHasNoKey)?;
-    PublicKey::from_jwk(&json).map_err(ReadError::ReaderKey)
-}
-
-/// Opens the oracle's wrap and closes it again for the reader. Slow: for a blocking thread.
-fn rewrap(
-    key: &PrivateKey,
-    own: &KeyWrap,
-    reader: &PublicKey,
-) -> Result<(DataKey, String), ReadError> {
-    let data_key = key.unwrap(&own.jwe)?;
-    let wrapped = reader.wrap(&data_key)?;
-    Ok((data_key, wrapped))
-}
-
-#[cfg(test)]
-mod tests {
-    use contract_interface::{Digest, RecordStatus};
-
-    use super::*;
-
-    const KID: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-
-    #[test]
-    fn a_wrap_copied_into_another_organisations_record_is_not_opened() {
-        let state = |msp_id: &str| RecordState {
-            object_sha256: Digest::of(b"object"),
-            commitment: Digest::of(b"commitment"),
-            msp_id: msp_id.parse().unwrap(),
-            tx_id: "tx".to_owned(),
-            version: 1,
-            previous: None,
-            status: RecordStatus::Active,
-        };
-        let wraps = RecordWraps {
-            record_id: RecordId::from_bytes([1; 16]),
-            wraps: vec![KeyWrap {
-                kid: KID.to_owned(),
-                jwe: "a.b.c.d.e".to_owned(),
-            }],
-        };
-        let own = usable_wrap(&state("Org1MSP"), &wraps, "Org1MSP", KID).unwrap();
-        assert_eq!(own, wraps.wraps[0]);
-        for (registrar, kid) in [("Org2MSP", KID), ("Org1MSP", "other")] {
-            let refused = usable_wrap(&state(registrar), &wraps, "Org1MSP", kid);
-            assert!(
-                matches!(refused, Err(ReadError::NoKeyHere { msp_id }) if msp_id.as_str() == registrar)
-            );
-        }
     }
 }

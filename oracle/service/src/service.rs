@@ -1,10 +1,13 @@
 //! The oracle as a whole: built in one order, ready when everything is, stopped in one order.
 //!
 //! Keys and folders are read and ports are bound before any work starts, so that a wrong start
-//! ends at once. Ready is said only when the oracle is in the channel's directory and Fabric,
-//! IPFS, journal and pipeline answer; until then `/readyz` says what is missing. Stopping goes the
-//! way of a reading: first no more is taken in, then what is taken in is brought to a step that
-//! the journal remembers, then the journal is closed.
+//! ends at once. Ready is said only when the oracle is in the channel's directory and all it works
+//! with answers; until then `/readyz` says what is missing. Stopping goes the way of a reading:
+//! first no more is taken in, then what is taken in is brought to a step that the journal
+//! remembers, then the journal is closed.
+//!
+//! An oracle is one process, or two that share nothing but the ledger and the store: one takes
+//! readings and has public keys only, the other serves people and has no journal.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,11 +20,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Callers, Probes, Readiness, Routes, Server, ServerError};
-use crate::config::Config;
+use crate::config::{Config, Custody};
 use crate::identity::{self, Identity, IdentityLoadError};
 use crate::ingest::directory::DeviceDirectory;
 use crate::ingest::intake::Intake;
-use crate::ingest::mqtt::{BoundFront, Delivery, DeliveryError, FrontError, Limits};
+use crate::ingest::mqtt::{BoundFront, Delivery, DeliveryError, FrontError, Limits, RouterWatch};
+use crate::jobs::{self, Board, Jobs};
 use crate::journal::{self, Journal, JournalError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::open::Opener;
@@ -45,6 +49,12 @@ pub enum StartError {
     /// The MSP folder of an organisation whose people may call.
     #[error("an MSP folder of [rest] organizations cannot be used")]
     Callers(#[source] fabric_msp::MspError),
+    /// The organisation's name is none that records can bear.
+    #[error("the MSP ID {msp_id} has characters that no record can name")]
+    MspId {
+        /// The name.
+        msp_id: String,
+    },
     /// The channel refused the oracle, or its settings cannot be used.
     #[error("the oracle cannot work on the channel")]
     Ledger(#[from] LedgerError),
@@ -77,12 +87,14 @@ pub enum StartError {
 /// Where a ready oracle is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Addresses {
-    /// MQTT over TLS.
-    pub mqtt: SocketAddr,
+    /// MQTT over TLS, if the process takes readings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<SocketAddr>,
     /// MQTT without TLS, when the configuration asks for it.
     pub mqtt_insecure: Option<SocketAddr>,
-    /// REST over TLS.
-    pub rest: SocketAddr,
+    /// REST over TLS, if the process serves people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<SocketAddr>,
 }
 
 /// How a part of the oracle ended: done for good, or as its name, or why the oracle cannot go on.
@@ -95,7 +107,7 @@ pub struct Oracle {
     readiness: Readiness,
     registered: watch::Receiver<bool>,
     parts: JoinSet<PartEnd>,
-    journal: Journal,
+    journal: Option<Journal>,
     /// Ends the taking in of readings and requests, and then the work on them.
     stop: CancellationToken,
 }
@@ -111,71 +123,55 @@ impl Oracle {
         metrics: Option<PrometheusHandle>,
     ) -> Result<Self, StartError> {
         let identity = Identity::load(&config)?;
-        let callers = Callers::load(&config.rest.organizations).map_err(StartError::Callers)?;
-        let ledger =
-            Ledger::connect(&config.fabric, identity.signing.clone(), &identity.issuer)?;
+        let ledger = Ledger::connect(&config.fabric, identity.signing.clone(), &identity.issuer)?;
         let store = Kubo::new(&config.ipfs);
-        let journal = Journal::open(&journal::Config::from(&config.journal))?;
         let devices = Arc::new(DeviceDirectory::new(Arc::new(ledger.clone())));
-
-        let (delivery, router) = Delivery::start()?;
-        let (pipeline, readings_tx) = Pipeline::new(pipeline::Parts {
-            config: config.pipeline.clone(),
-            journal: journal.clone(),
-            devices: Arc::clone(&devices),
-            registrar: Arc::new(ledger.clone()),
-            store: Arc::new(store.clone()),
-            delivery: delivery.clone(),
-            oracle_key: identity.decryption.public_key().clone(),
-        })?;
-        let intake = Intake::new(journal.clone(), Arc::clone(&devices), readings_tx);
-        let msp_id = config.organization.msp_id.clone();
-        let front =
-            BoundFront::bind(&config.mqtt, msp_id, Limits::default(), intake, delivery).await?;
-
         let stop = CancellationToken::new();
-        let probes = Probes {
-            ledger: ledger.clone(),
-            store: store.clone(),
-            journal: journal.clone(),
-            pipeline: pipeline.status(),
-        };
-        let (readiness, looking) = probes.watch(stop.clone());
-        let api = Arc::new(Api {
-            opener: Opener::new(ledger.clone(), store, Arc::clone(&identity.decryption)),
-            ledger: ledger.clone(),
-            callers,
+        let mut base = Base {
+            identity,
+            ledger,
+            store,
             devices,
-            open_for_readers: config.rest.open_for_readers,
-            max_body: config.rest.max_body,
-            readiness: readiness.clone(),
-            metrics,
-        });
-        let server = Server::bind(&config.rest, Routes::new(&api)).await?;
-        let addresses = Addresses {
-            mqtt: front.local_addr(),
-            mqtt_insecure: front.insecure_addr(),
-            rest: server.local_addr(),
+            stop,
+            parts: JoinSet::new(),
         };
-
-        let mut parts = JoinSet::new();
-        let token = || stop.clone();
-        parts.spawn(named("readiness", looking));
-        parts.spawn(named("the REST port", server.serve(token())));
-        parts.spawn(named("the MQTT port", front.serve(token())));
-        let working = pipeline.run(token());
-        parts.spawn(async move { Ok(working.await.map(|()| Some("the pipeline"))?) });
-        parts.spawn(named("metrics", tidy_metrics(Arc::clone(&api), token())));
-        parts.spawn(named("revocation", reload_revocations(api, token())));
-        parts.spawn(until(token(), "the MQTT router", async move {
-            router.died().await
-        }));
-        let watched = journal.clone();
-        parts.spawn(until(token(), "the journal", async move {
-            watched.failure().await
-        }));
+        let ingest = base.bind_ingest(&config).await?;
+        let journal = ingest.as_ref().map(|ingest| ingest.journal.clone());
+        let probes = Probes {
+            ledger: base.ledger.clone(),
+            store: base.store.clone(),
+            journal: journal.clone(),
+            pipeline: ingest.as_ref().map(|ingest| ingest.pipeline.status()),
+        };
+        let (readiness, looking) = probes.watch(base.stop.clone());
+        let people = base
+            .bind_people(&config, &readiness, journal.as_ref(), metrics.clone())
+            .await?;
+        let addresses = Addresses {
+            mqtt: ingest.as_ref().map(|ingest| ingest.front.local_addr()),
+            mqtt_insecure: ingest
+                .as_ref()
+                .and_then(|ingest| ingest.front.insecure_addr()),
+            rest: people.as_ref().map(|people| people.server.local_addr()),
+        };
+        base.parts.spawn(named("readiness", looking));
+        let metrics = tidy_metrics(metrics, base.stop.clone());
+        base.parts.spawn(named("metrics", metrics));
+        if let Some(ingest) = ingest {
+            base.run_ingest(ingest, config.jobs.interval);
+        }
+        if let Some(people) = people {
+            base.run_people(people);
+        }
+        let Base {
+            identity,
+            ledger,
+            stop,
+            mut parts,
+            ..
+        } = base;
         let (registered_tx, registered) = watch::channel(false);
-        parts.spawn(register(ledger, identity, registered_tx, token()));
+        parts.spawn(register(ledger, identity, registered_tx, stop.clone()));
         Ok(Self {
             addresses,
             readiness,
@@ -230,8 +226,153 @@ impl Oracle {
             tracing::warn!("parts were cut off at shutdown; the journal has their work");
         }
         self.parts.shutdown().await;
-        self.journal.close().await;
+        if let Some(journal) = self.journal {
+            journal.close().await;
+        }
     }
+}
+
+/// What both halves of an oracle stand on.
+struct Base {
+    identity: Identity,
+    ledger: Ledger,
+    store: Kubo,
+    devices: Arc<DeviceDirectory>,
+    stop: CancellationToken,
+    parts: JoinSet<PartEnd>,
+}
+
+/// The half that takes readings, bound and not yet running.
+struct Ingest {
+    journal: Journal,
+    pipeline: Pipeline,
+    front: BoundFront,
+    router: RouterWatch,
+}
+
+/// The half that serves people, bound and not yet running.
+struct People {
+    api: Arc<Api>,
+    server: Server,
+    jobs: Jobs,
+}
+
+impl Base {
+    /// Opens the journal and binds the MQTT ports, if the role takes readings.
+    async fn bind_ingest(&self, config: &Config) -> Result<Option<Ingest>, StartError> {
+        let (Some(mqtt), Some(journal)) = (&config.mqtt, &config.journal) else {
+            return Ok(None);
+        };
+        let journal = Journal::open(&journal::Config::from(journal))?;
+        let (delivery, router) = Delivery::start()?;
+        let (pipeline, readings_tx) = Pipeline::new(pipeline::Parts {
+            config: config.pipeline.clone(),
+            journal: journal.clone(),
+            devices: Arc::clone(&self.devices),
+            registrar: Arc::new(self.ledger.clone()),
+            store: Arc::new(self.store.clone()),
+            delivery: delivery.clone(),
+            msp_id: own_msp_id(&self.ledger)?,
+            oracle_keys: self.identity.holders.clone(),
+        })?;
+        let intake = Intake::new(journal.clone(), Arc::clone(&self.devices), readings_tx);
+        let msp_id = config.organization.msp_id.clone();
+        let front = BoundFront::bind(mqtt, msp_id, Limits::default(), intake, delivery).await?;
+        Ok(Some(Ingest {
+            journal,
+            pipeline,
+            front,
+            router,
+        }))
+    }
+
+    /// Reads the callers' MSPs and binds the REST port, if the role serves people.
+    async fn bind_people(
+        &self,
+        config: &Config,
+        readiness: &Readiness,
+        journal: Option<&Journal>,
+        metrics: Option<PrometheusHandle>,
+    ) -> Result<Option<People>, StartError> {
+        let (Some(rest), Some(keys)) = (&config.rest, &self.identity.keys) else {
+            return Ok(None);
+        };
+        let callers = Callers::load(&rest.organizations).map_err(StartError::Callers)?;
+        let board = Board::default();
+        let jobs = Jobs::new(jobs::Parts {
+            config: config.jobs.clone(),
+            ledger: self.ledger.clone(),
+            store: self.store.clone(),
+            journal: journal.cloned(),
+            keys: keys.clone(),
+            custody: config.organization.custody,
+            board: board.clone(),
+        });
+        let api = Arc::new(Api {
+            opener: Opener::new(self.ledger.clone(), self.store.clone(), keys.clone()),
+            ledger: self.ledger.clone(),
+            callers,
+            devices: Arc::clone(&self.devices),
+            open_for_readers: rest.open_for_readers
+                && config.organization.custody == Custody::Organization,
+            max_body: rest.max_body,
+            readiness: readiness.clone(),
+            metrics,
+            store: self.store.clone(),
+            holders: self.identity.holders.clone(),
+            gate: keys.public().clone(),
+            signing: self.identity.signing.clone(),
+            jobs: board,
+        });
+        let server = Server::bind(rest, Routes::new(&api)).await?;
+        Ok(Some(People { api, server, jobs }))
+    }
+
+    fn run_ingest(&mut self, ingest: Ingest, interval: Duration) {
+        let Ingest {
+            journal,
+            pipeline,
+            front,
+            router,
+        } = ingest;
+        let token = || self.stop.clone();
+        self.parts
+            .spawn(named("the MQTT port", front.serve(token())));
+        let working = pipeline.run(token());
+        self.parts
+            .spawn(async move { Ok(working.await.map(|()| Some("the pipeline"))?) });
+        self.parts
+            .spawn(until(token(), "the MQTT router", async move {
+                router.died().await
+            }));
+        if self.identity.keys.is_none() {
+            // The process that serves people erases; this one only takes its part in it.
+            let ledger = self.ledger.clone();
+            let watching = jobs::watch_erasures(ledger, journal.clone(), interval, token());
+            self.parts.spawn(named("the watch for erasures", watching));
+        }
+        self.parts.spawn(until(token(), "the journal", async move {
+            journal.failure().await
+        }));
+    }
+
+    fn run_people(&mut self, people: People) {
+        let People { api, server, jobs } = people;
+        let token = || self.stop.clone();
+        self.parts
+            .spawn(named("the REST port", server.serve(token())));
+        self.parts
+            .spawn(named("revocation", reload_revocations(api, token())));
+        self.parts.spawn(named("the jobs", jobs.run(token())));
+    }
+}
+
+/// The own organisation, in the contracts' type.
+fn own_msp_id(ledger: &Ledger) -> Result<contract_interface::MspId, StartError> {
+    let text = ledger.msp_id().as_str();
+    text.parse().map_err(|_| StartError::MspId {
+        msp_id: text.to_owned(),
+    })
 }
 
 /// The first part that ended wrongly.
@@ -284,13 +425,13 @@ async fn register(
 
 /// Folds what was measured into its buckets from time to time, since nobody may ever ask for it
 /// and memory must not grow meanwhile.
-async fn tidy_metrics(api: Arc<Api>, stop: CancellationToken) {
+async fn tidy_metrics(metrics: Option<PrometheusHandle>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(METRICS_INTERVAL) => {}
         }
-        if let Some(metrics) = &api.metrics {
+        if let Some(metrics) = &metrics {
             metrics.run_upkeep();
         }
     }

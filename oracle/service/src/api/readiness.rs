@@ -26,8 +26,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Probes {
     pub(crate) ledger: Ledger,
     pub(crate) store: Kubo,
-    pub(crate) journal: Journal,
-    pub(crate) pipeline: watch::Receiver<pipeline::Status>,
+    /// Of a process that takes readings.
+    pub(crate) journal: Option<Journal>,
+    /// Of a process that takes readings.
+    pub(crate) pipeline: Option<watch::Receiver<pipeline::Status>>,
 }
 
 /// What was last seen of each part.
@@ -112,23 +114,26 @@ impl Probes {
             ready,
             waiting: None,
         };
-        let parts = BTreeMap::from([
+        let mut parts = BTreeMap::from([
             ("fabric", answered(matches!(fabric, Ok(Ok(()))))),
             ("ipfs", answered(matches!(ipfs, Ok(Ok(()))))),
-            ("journal", answered(self.journal.is_writable())),
-            ("pipeline", self.pipeline_part()),
         ]);
+        if let Some(journal) = &self.journal {
+            parts.insert("journal", answered(journal.is_writable()));
+        }
+        if let Some(pipeline) = &self.pipeline {
+            parts.insert("pipeline", pipeline_part(*pipeline.borrow()));
+        }
         ReadyBody {
             ready: parts.values().all(|part| part.ready),
             parts,
         }
     }
+}
 
-    fn pipeline_part(&self) -> Part {
-        let status = self.pipeline.borrow();
-        Part {
-            ready: status.running,
-            waiting: Some(status.waiting),
-        }
+fn pipeline_part(status: pipeline::Status) -> Part {
+    Part {
+        ready: status.running,
+        waiting: Some(status.waiting),
     }
 }

@@ -24,6 +24,7 @@ use super::readiness::{Readiness, ReadyBody};
 use super::server::Edge;
 use super::*;
 use crate::clock;
+use crate::keys::OracleKeys;
 use crate::config::{CallerOrganization, FabricConfig, FabricEndpoint, IpfsConfig};
 use crate::store::Kubo;
 
@@ -81,9 +82,10 @@ fn people(
 }
 
 /// Made once: an RSA key takes long.
-fn decryption_key() -> Arc<PrivateKey> {
-    static KEY: OnceLock<Arc<PrivateKey>> = OnceLock::new();
-    Arc::clone(KEY.get_or_init(|| Arc::new(PrivateKey::generate(3072).expect("a key"))))
+fn keys() -> OracleKeys {
+    static KEYS: OnceLock<OracleKeys> = OnceLock::new();
+    let made = || OracleKeys::new(PrivateKey::generate(3072).expect("a key"), Vec::new());
+    KEYS.get_or_init(made).clone()
 }
 
 fn organization(folder: &Path, name: &str) -> Organization {
@@ -139,7 +141,7 @@ pub(super) fn routes(folder: &Path, organizations: &[&Organization], own: &Organ
         })
         .collect();
     let api = Arc::new(Api {
-        opener: Opener::new(ledger.clone(), store, decryption_key()),
+        opener: Opener::new(ledger.clone(), store.clone(), keys()),
         devices: Arc::new(DeviceDirectory::new(Arc::new(ledger.clone()))),
         ledger,
         callers: Callers::load(&organizations).expect("MSPs"),
@@ -150,6 +152,11 @@ pub(super) fn routes(folder: &Path, organizations: &[&Organization], own: &Organ
             parts: BTreeMap::new(),
         }),
         metrics: None,
+        store,
+        holders: vec![keys().public().clone()],
+        gate: keys().public().clone(),
+        signing: user(own, "signer", "oracle", None),
+        jobs: Board::default(),
     });
     Routes::new(&api)
 }

@@ -14,13 +14,14 @@ use humantime_serde::re::humantime;
 use serde::de::DeserializeOwned;
 
 use super::raw::{
-    RawCallerOrganization, RawEndpoint, RawFabric, RawIdentity, RawIpfs, RawJournal, RawMqtt,
-    RawOrganization, RawPipeline, RawRest,
+    RawCallerOrganization, RawEndpoint, RawFabric, RawIdentity, RawIpfs, RawJobs, RawJournal,
+    RawMqtt, RawOrganization, RawPipeline, RawRest, RawService,
 };
 use super::*;
 
 /// The sections there are.
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 10] = [
+    "service",
     "organization",
     "identity",
     "fabric",
@@ -29,6 +30,7 @@ const SECTIONS: [&str; 8] = [
     "rest",
     "journal",
     "pipeline",
+    "jobs",
 ];
 /// `[rest] concurrent_requests`: a number of requests.
 const CONCURRENT_REQUESTS: RangeInclusive<u64> = 1..=65_536;
@@ -50,8 +52,16 @@ const SEGMENT_AGE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duratio
 const REQUEST_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(600);
 
+/// `[jobs] interval` and `tick_interval`: the channel's clocks are to move every few minutes.
+const JOB_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(86_400);
+
 /// Builds the typed configuration; see [`Config::parse`].
-pub(super) fn config(text: &str, path: &Path) -> Result<Config, ConfigError> {
+pub(super) fn config(
+    text: &str,
+    path: &Path,
+    role: Option<ServiceRole>,
+) -> Result<Config, ConfigError> {
     let figment = Figment::from(Toml::string(text));
     // An empty extraction finds syntax errors before any key is looked at.
     let top: figment::value::Dict = figment.extract().map_err(|error| ConfigError::Syntax {
@@ -69,34 +79,32 @@ pub(super) fn config(text: &str, path: &Path) -> Result<Config, ConfigError> {
             format!("no such section; there are {}", SECTIONS.join(", ")),
         );
     }
+    let written = sections.service();
+    let role = role.or(written).unwrap_or_default();
     let organization = sections.organization();
-    let identity = sections.identity();
+    let custody = organization.as_ref().map(|section| section.custody);
+    let identity = sections.identity(role, custody.unwrap_or_default());
     let fabric = sections.fabric();
     let ipfs = sections.ipfs();
-    let mqtt = sections.mqtt();
-    let rest = sections.rest();
-    let journal = sections.journal();
+    // A section that the role does not use may be there, for one file serves both processes, and
+    // is not looked at.
+    let ingest = role.takes_readings();
+    let mqtt = ingest.then(|| sections.mqtt()).flatten();
+    let serve = role.serves_people();
+    let rest = serve.then(|| sections.rest()).flatten();
+    let journal = ingest.then(|| sections.journal()).flatten();
     let pipeline = sections.pipeline();
-    match (
-        organization,
-        identity,
-        fabric,
-        ipfs,
-        mqtt,
-        rest,
-        journal,
-        pipeline,
-    ) {
+    let jobs = sections.jobs();
+    match (organization, identity, fabric, ipfs, pipeline, jobs) {
         (
             Some(organization),
             Some(identity),
             Some(fabric),
             Some(ipfs),
-            Some(mqtt),
-            Some(rest),
-            Some(journal),
             Some(pipeline),
+            Some(jobs),
         ) if sections.problems.is_empty() => Ok(Config {
+            role,
             organization,
             identity,
             fabric,
@@ -105,6 +113,7 @@ pub(super) fn config(text: &str, path: &Path) -> Result<Config, ConfigError> {
             rest,
             journal,
             pipeline,
+            jobs,
         }),
         _ => Err(ConfigError::Invalid {
             path: path.to_owned(),
@@ -127,18 +136,48 @@ impl Sections {
     fn organization(&mut self) -> Option<OrganizationConfig> {
         let raw: RawOrganization = self.section("organization")?;
         let msp_id = self.msp_id("organization.msp_id", raw.msp_id);
-        Some(OrganizationConfig { msp_id: msp_id? })
+        let custody = self.mode("organization.custody", raw.custody);
+        Some(OrganizationConfig {
+            msp_id: msp_id?,
+            custody: custody?,
+        })
     }
 
-    fn identity(&mut self) -> Option<IdentityConfig> {
+    fn service(&mut self) -> Option<ServiceRole> {
+        let raw: RawService = self.section("service")?;
+        self.mode("service.role", raw.role)
+    }
+
+    fn identity(&mut self, role: ServiceRole, custody: Custody) -> Option<IdentityConfig> {
         let raw: RawIdentity = self.section("identity")?;
         let msp_dir = self.path("identity.msp_dir", raw.msp_dir);
-        let encryption_key_file =
-            self.path("identity.encryption_key_file", raw.encryption_key_file);
-        Some(IdentityConfig {
-            msp_dir: msp_dir?,
-            encryption_key_file: encryption_key_file?,
-        })
+        let mut config = IdentityConfig {
+            msp_dir: PathBuf::new(),
+            encryption_key_file: None,
+            previous_encryption_key_files: Vec::new(),
+            encryption_public_key_files: Vec::new(),
+        };
+        if role.serves_people() {
+            config.encryption_key_file =
+                self.path("identity.encryption_key_file", raw.encryption_key_file);
+            config.previous_encryption_key_files = self.paths(
+                "identity.previous_encryption_key_files",
+                raw.previous_encryption_key_files,
+            );
+        } else {
+            let key = "identity.encryption_public_key_files";
+            config.encryption_public_key_files = self.paths(key, raw.encryption_public_key_files);
+            let missing = config.encryption_public_key_files.is_empty();
+            if missing && custody == Custody::Organization {
+                self.problem(
+                    key,
+                    "missing; a process that only takes readings wraps their keys for the public \
+                     key of the oracle that serves people",
+                );
+            }
+        }
+        config.msp_dir = msp_dir?;
+        Some(config)
     }
 
     fn fabric(&mut self) -> Option<FabricConfig> {
@@ -250,6 +289,7 @@ impl Sections {
             concurrent_requests: concurrent_requests?,
             request_timeout: request_timeout?,
             max_body: max_body?,
+            refusal_log: raw.refusal_log.map(|file| self.folder.join(file)),
         })
     }
 
@@ -338,10 +378,50 @@ impl Sections {
             register_batch: register_batch?,
         })
     }
+
+    fn jobs(&mut self) -> Option<JobsConfig> {
+        let raw: RawJobs = self.section("jobs")?;
+        let interval = self.duration(
+            "jobs.interval",
+            raw.interval,
+            DEFAULT_JOB_INTERVAL,
+            &JOB_INTERVAL,
+        );
+        let tick_interval = self.duration(
+            "jobs.tick_interval",
+            raw.tick_interval,
+            DEFAULT_TICK_INTERVAL,
+            &JOB_INTERVAL,
+        );
+        Some(JobsConfig {
+            interval: interval?,
+            tick_interval: tick_interval?,
+        })
+    }
 }
 
 /// Keys by kind.
 impl Sections {
+    /// One of a few words; absent, the first of them.
+    fn mode<T>(&mut self, key: &str, value: Option<String>) -> Option<T>
+    where
+        T: FromStr<Err = UnknownMode> + Default,
+    {
+        match value {
+            None => Some(T::default()),
+            Some(text) => self.parsed(key, &text),
+        }
+    }
+
+    fn paths(&mut self, key: &str, values: Option<Vec<String>>) -> Vec<PathBuf> {
+        let values = values.unwrap_or_default();
+        let paths = values
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, text)| self.path(&format!("{key}[{index}]"), Some(text)));
+        paths.collect()
+    }
+
     fn problem(&mut self, key: &str, expected: impl Into<String>) {
         self.problems.push(KeyProblem {
             key: key.to_owned(),

@@ -6,6 +6,13 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOrganization {
     pub(super) msp_id: Option<String>,
+    pub(super) custody: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawService {
+    pub(super) role: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -13,6 +20,8 @@ pub(super) struct RawOrganization {
 pub(super) struct RawIdentity {
     pub(super) msp_dir: Option<String>,
     pub(super) encryption_key_file: Option<String>,
+    pub(super) previous_encryption_key_files: Option<Vec<String>>,
+    pub(super) encryption_public_key_files: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,6 +67,7 @@ pub(super) struct RawRest {
     pub(super) concurrent_requests: Option<u64>,
     pub(super) request_timeout: Option<String>,
     pub(super) max_body: Option<String>,
+    pub(super) refusal_log: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,4 +92,11 @@ pub(super) struct RawPipeline {
     pub(super) segment_bytes: Option<String>,
     pub(super) segment_age: Option<String>,
     pub(super) register_batch: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawJobs {
+    pub(super) interval: Option<String>,
+    pub(super) tick_interval: Option<String>,
 }

@@ -28,11 +28,15 @@ dir = "journal"
 "#;
 
 const FULL: &str = r#"
+[service]
+role = "all"
 [organization]
 msp_id = "Org1MSP"
+custody = "patient"
 [identity]
 msp_dir = "/srv/oracle/msp"
 encryption_key_file = "key.jwk"
+previous_encryption_key_files = ["old.jwk"]
 [fabric]
 channel = "care"
 chaincode = "salus_2"
@@ -61,6 +65,7 @@ open_for_readers = true
 concurrent_requests = 8
 request_timeout = "30s"
 max_body = "64KiB"
+refusal_log = "refused.jsonl"
 [journal]
 dir = "journal"
 max_bytes = "1GiB"
@@ -70,10 +75,27 @@ segment_readings = 10
 segment_bytes = "1MiB"
 segment_age = "500ms"
 register_batch = 50
+[jobs]
+interval = "200ms"
+tick_interval = "1m"
 "#;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("/etc/salus/oracle.toml"))
+}
+
+/// The sections of a process that does everything.
+fn sections(config: &Config) -> (&MqttConfig, &RestConfig, &JournalConfig) {
+    let Config {
+        mqtt: Some(mqtt),
+        rest: Some(rest),
+        journal: Some(journal),
+        ..
+    } = config
+    else {
+        panic!("a section is missing");
+    };
+    (mqtt, rest, journal)
 }
 
 /// The keys with problems, in the order reported.
@@ -112,15 +134,20 @@ fn an_empty_file_lists_every_missing_key_at_once() {
 #[test]
 fn a_minimal_file_gets_the_defaults() {
     let config = parse(MINIMAL).expect("minimal is valid");
+    let (mqtt, rest, journal) = sections(&config);
+    assert_eq!(config.role, ServiceRole::All);
+    assert_eq!(config.organization.custody, Custody::Organization);
+    assert_eq!(config.jobs.interval, DEFAULT_JOB_INTERVAL);
+    assert_eq!(config.jobs.tick_interval, DEFAULT_TICK_INTERVAL);
     assert_eq!(config.identity.msp_dir, Path::new("/etc/salus/oracle/msp"));
     assert_eq!(config.fabric.channel, DEFAULT_CHANNEL);
     assert_eq!(config.fabric.chaincode, DEFAULT_CHAINCODE);
-    assert_eq!(config.mqtt.listen.to_string(), DEFAULT_LISTEN);
-    assert_eq!(config.mqtt.insecure_listen, None);
-    assert_eq!(config.rest.listen.to_string(), DEFAULT_LISTEN);
-    assert!(!config.rest.open_for_readers);
-    assert_eq!(config.rest.max_body, DEFAULT_MAX_BODY);
-    assert_eq!(config.journal.max_bytes, DEFAULT_JOURNAL_BYTES);
+    assert_eq!(mqtt.listen.to_string(), DEFAULT_LISTEN);
+    assert_eq!(mqtt.insecure_listen, None);
+    assert_eq!(rest.listen.to_string(), DEFAULT_LISTEN);
+    assert!(!rest.open_for_readers);
+    assert_eq!(rest.max_body, DEFAULT_MAX_BODY);
+    assert_eq!(journal.max_bytes, DEFAULT_JOURNAL_BYTES);
     assert_eq!(config.pipeline.segment_readings, DEFAULT_SEGMENT_READINGS);
     assert_eq!(config.pipeline.segment_age, DEFAULT_SEGMENT_AGE);
 }
@@ -128,6 +155,17 @@ fn a_minimal_file_gets_the_defaults() {
 #[test]
 fn a_full_file_is_read_as_written() {
     let config = parse(FULL).expect("full is valid");
+    let (mqtt, rest, journal) = sections(&config);
+    assert_eq!(config.organization.custody, Custody::Patient);
+    assert_eq!(
+        config.identity.previous_encryption_key_files,
+        [Path::new("/etc/salus/old.jwk")]
+    );
+    assert_eq!(config.jobs.interval, Duration::from_millis(200));
+    assert_eq!(
+        rest.refusal_log.as_deref(),
+        Some(Path::new("/etc/salus/refused.jsonl"))
+    );
     assert_eq!(config.identity.msp_dir, Path::new("/srv/oracle/msp"));
     assert_eq!(
         config.fabric.endpoints,
@@ -143,15 +181,15 @@ fn a_full_file_is_read_as_written() {
         ]
     );
     assert_eq!(
-        config.mqtt.insecure_listen.map(|address| address.port()),
+        mqtt.insecure_listen.map(|address| address.port()),
         Some(1883)
     );
-    assert_eq!(config.rest.organizations.len(), 2);
-    assert_eq!(config.rest.concurrent_requests, 8);
-    assert_eq!(config.rest.request_timeout, Duration::from_secs(30));
-    assert_eq!(config.rest.max_body, 64 << 10);
-    assert_eq!(config.journal.max_bytes, 1 << 30);
-    assert_eq!(config.journal.fsync_window, Duration::from_millis(5));
+    assert_eq!(rest.organizations.len(), 2);
+    assert_eq!(rest.concurrent_requests, 8);
+    assert_eq!(rest.request_timeout, Duration::from_secs(30));
+    assert_eq!(rest.max_body, 64 << 10);
+    assert_eq!(journal.max_bytes, 1 << 30);
+    assert_eq!(journal.fsync_window, Duration::from_millis(5));
     assert_eq!(config.pipeline.segment_bytes, 1 << 20);
     assert_eq!(config.pipeline.register_batch, 50);
 }
@@ -161,13 +199,24 @@ fn one_bad_value_for_each_key_names_that_key() {
     let table = [
         (
             r#"msp_id = "Org1MSP"
-[identity]"#,
+custody"#,
             r#"msp_id = "Org 1"
-[identity]"#,
+custody"#,
             "organization.msp_id",
         ),
         (r#""/srv/oracle/msp""#, r#""""#, "identity.msp_dir"),
+        (r#"role = "all""#, r#"role = "mqtt""#, "service.role"),
+        (
+            r#"custody = "patient""#,
+            r#"custody = "bank""#,
+            "organization.custody",
+        ),
         (r#""key.jwk""#, "7", "identity.encryption_key_file"),
+        (
+            r#"["old.jwk"]"#,
+            r#"[""]"#,
+            "identity.previous_encryption_key_files[0]",
+        ),
         (r#""care""#, r#""a b""#, "fabric.channel"),
         (r#""salus_2""#, r#""""#, "fabric.chaincode"),
         (
@@ -244,6 +293,8 @@ fn one_bad_value_for_each_key_names_that_key() {
             "register_bath = 50",
             "pipeline.register_bath",
         ),
+        (r#""200ms""#, r#""1ms""#, "jobs.interval"),
+        (r#""1m""#, r#""2d""#, "jobs.tick_interval"),
         ("[pipeline]", "[pipelines]\n[pipeline]", "pipelines"),
     ];
     for (good, bad, key) in table {
@@ -302,5 +353,44 @@ fn a_missing_file_and_missing_named_files_are_told_apart() {
             "rest.key_file",
             "rest.organizations[0].msp_dir",
         ]
+    );
+}
+
+#[test]
+fn a_process_needs_only_what_its_role_uses() {
+    let path = Path::new("/etc/salus/oracle.toml");
+    let as_role = |text: &str, role| build::config(text, path, Some(role));
+    let both = MINIMAL.replace(
+        "[fabric]",
+        "encryption_public_key_files = [\"oracle/key.pub.jwk\"]\n[fabric]",
+    );
+    let ingest = as_role(&both, ServiceRole::Ingest).expect("valid");
+    assert!(ingest.rest.is_none() && ingest.mqtt.is_some() && ingest.journal.is_some());
+    assert_eq!(
+        ingest.identity.encryption_key_file, None,
+        "a process that takes readings knows no private key's file"
+    );
+    assert_eq!(ingest.identity.encryption_public_key_files.len(), 1);
+    let api = as_role(&both, ServiceRole::Api).expect("valid");
+    assert!(api.rest.is_some() && api.mqtt.is_none() && api.journal.is_none());
+    assert!(api.identity.encryption_public_key_files.is_empty());
+
+    let keys = |text: &str, role| match as_role(text, role) {
+        Err(ConfigError::Invalid { problems, .. }) => {
+            problems.into_iter().map(|problem| problem.key).collect()
+        }
+        _ => Vec::new(),
+    };
+    assert_eq!(
+        keys(MINIMAL, ServiceRole::Ingest),
+        ["identity.encryption_public_key_files"]
+    );
+    let custody = "msp_id = \"Org1MSP\"\ncustody = \"patient\"\n[identity]";
+    let patients = MINIMAL.replace("msp_id = \"Org1MSP\"\n[identity]", custody);
+    assert!(keys(&patients, ServiceRole::Ingest).is_empty());
+    let without_key = MINIMAL.replace("encryption_key_file = \"oracle/key.jwk\"", "");
+    assert_eq!(
+        keys(&without_key, ServiceRole::Api),
+        ["identity.encryption_key_file"]
     );
 }

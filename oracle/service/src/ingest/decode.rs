@@ -5,6 +5,7 @@
 
 mod compact;
 mod fhir;
+mod labels;
 #[cfg(test)]
 mod tests;
 mod when;
@@ -13,6 +14,8 @@ use contract_interface::limits::CONTENT_TYPE_BYTES_MAX;
 use contract_interface::{Period, RecordType, UtcTime};
 use serde_json::Value;
 use thiserror::Error;
+
+use crate::journal::Labels;
 
 /// FHIR resources as JSON.
 pub const FHIR_JSON: &str = "application/fhir+json";
@@ -54,6 +57,9 @@ pub struct Decoded {
     pub period: Period,
     /// Whether it is bytes of another kind, which become a record of their own.
     pub opaque: bool,
+    /// Confidentiality, sensitivities and context. A compact reading and bytes of another kind
+    /// cannot name them and are of normal confidentiality.
+    pub labels: Labels,
 }
 
 /// Why a message cannot be taken. [`DecodeError::name`] is stable; no variant holds payload.
@@ -106,6 +112,9 @@ pub enum DecodeError {
     /// A Bundle without Observations.
     #[error("the bundle holds no observation")]
     EmptyBundle,
+    /// A Bundle whose Observations have different labels or encounters, which share no record.
+    #[error("the bundle's observations differ in security labels or encounter")]
+    LabelsDiffer,
     /// Transport and payload name different sequence numbers.
     #[error("the message's and the payload's sequence numbers differ")]
     SequencesDiffer,
@@ -131,6 +140,7 @@ impl DecodeError {
             Self::Time { .. } => "payload-time",
             Self::Period => "payload-period",
             Self::EmptyBundle => "payload-bundle-empty",
+            Self::LabelsDiffer => "payload-labels-differ",
             Self::SequencesDiffer => "sequence-differs",
             Self::Sequence => "sequence-malformed",
             Self::ContentType => "content-type-malformed",
@@ -144,6 +154,7 @@ struct Said {
     code: RecordType,
     period: Option<Period>,
     opaque: bool,
+    labels: Labels,
 }
 
 /// Reads a message received at `received`.
@@ -191,6 +202,7 @@ pub fn decode(hints: &Hints, payload: &[u8], received: UtcTime) -> Result<Decode
         code: said.code,
         period,
         opaque: said.opaque,
+        labels: said.labels,
     })
 }
 
@@ -248,6 +260,7 @@ fn opaque(hints: &Hints, essence: &str) -> Result<Said, DecodeError> {
         code,
         period,
         opaque: true,
+        labels: Labels::default(),
     })
 }
 

@@ -188,6 +188,7 @@ impl Intake {
             alone: decoded.opaque,
             payload: payload.to_vec().into(),
             time_named: decoded.opaque && hints.time.is_some(),
+            labels: decoded.labels,
         })
     }
 

@@ -1,6 +1,10 @@
 //! What the journal's frames say: readings received, records sealed, and how far each record has come.
 
+use std::collections::BTreeSet;
+
+use contract_interface::{Confidentiality, ContextId, Sensitivity};
 use minicbor::bytes::{ByteArray, ByteVec};
+use minicbor::data::Type;
 use minicbor::{Decode, Encode};
 
 /// Number of an entry: rises by one with each reading, never reused, also across restarts.
@@ -37,6 +41,66 @@ impl<'b, C> Decode<'b, C> for RecordKey {
         <[u8; 16]>::try_from(bytes)
             .map(Self)
             .map_err(|_| minicbor::decode::Error::message("a record key has 16 bytes"))
+    }
+}
+
+/// What decides, beside patient and type, who may read a reading: readings of other labels never
+/// share a record.
+///
+/// As CBOR: an array of confidentiality code, list of sensitivity codes, context or null.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels {
+    /// How confidential it is.
+    pub confidentiality: Confidentiality,
+    /// What it is sensitive for.
+    pub sensitivity: BTreeSet<Sensitivity>,
+    /// The encounter it belongs to.
+    pub context: Option<ContextId>,
+}
+
+impl<C> Encode<C> for Labels {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.array(3)?
+            .str(self.confidentiality.as_str())?
+            .array(self.sensitivity.len() as u64)?;
+        for code in &self.sensitivity {
+            e.str(code.as_str())?;
+        }
+        match &self.context {
+            Some(context) => e.str(context.as_str())?,
+            None => e.null()?,
+        };
+        Ok(())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Labels {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let wrong = || minicbor::decode::Error::message("labels are code, codes and context");
+        if d.array()? != Some(3) {
+            return Err(wrong());
+        }
+        let confidentiality = d.str()?.parse().map_err(|_| wrong())?;
+        let count = d.array()?.ok_or_else(wrong)?;
+        let mut sensitivity = BTreeSet::new();
+        for _ in 0..count {
+            sensitivity.insert(d.str()?.parse().map_err(|_| wrong())?);
+        }
+        let context = if d.datatype()? == Type::Null {
+            d.null()?;
+            None
+        } else {
+            Some(d.str()?.parse().map_err(|_| wrong())?)
+        };
+        Ok(Self {
+            confidentiality,
+            sensitivity,
+            context,
+        })
     }
 }
 
@@ -77,6 +141,10 @@ pub struct Reading {
     #[n(10)]
     #[cbor(default)]
     pub time_named: bool,
+    /// Confidentiality, sensitivities and context; those of ordinary readings in frames of before.
+    #[n(11)]
+    #[cbor(default)]
+    pub labels: Labels,
 }
 
 impl Reading {
@@ -242,6 +310,11 @@ mod tests {
                     alone: true,
                     payload: vec![0, 255].into(),
                     time_named: true,
+                    labels: Labels {
+                        confidentiality: Confidentiality::V,
+                        sensitivity: ["HIV", "PSY"].map(|code| code.parse().unwrap()).into(),
+                        context: Some("enc-1".parse().unwrap()),
+                    },
                 },
             },
             Entry::Sealed(SealedRecord {
@@ -278,5 +351,51 @@ mod tests {
             assert_eq!(Entry::from_bytes(&bytes[..bytes.len() - 1]), None);
             assert_eq!(Entry::from_bytes(&[&bytes[..], &[0]].concat()), None);
         }
+    }
+
+    #[test]
+    fn a_frame_written_before_there_were_labels_is_an_ordinary_reading() {
+        #[derive(Encode)]
+        struct Before {
+            #[n(0)]
+            device: String,
+            #[n(1)]
+            sequence: Option<u64>,
+            #[n(2)]
+            received_ms: u64,
+            #[n(3)]
+            content_type: String,
+            #[n(4)]
+            code: String,
+            #[n(5)]
+            period_start: i64,
+            #[n(6)]
+            period_end: i64,
+            #[n(7)]
+            patient: String,
+            #[n(8)]
+            alone: bool,
+            #[n(9)]
+            payload: ByteVec,
+            #[n(10)]
+            time_named: bool,
+        }
+        let bytes = minicbor::to_vec(Before {
+            device: "d".into(),
+            sequence: None,
+            received_ms: 1,
+            content_type: "application/json".into(),
+            code: "8867-4".into(),
+            period_start: 1,
+            period_end: 2,
+            patient: "00".into(),
+            alone: false,
+            payload: vec![1].into(),
+            time_named: false,
+        })
+        .unwrap();
+        let reading: Reading = minicbor::decode(&bytes).unwrap();
+        assert_eq!(reading.labels, Labels::default());
+        assert_eq!(reading.period_end, 2);
     }
 }

@@ -35,7 +35,8 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use config::Config;
 pub use entry::{
-    Commitment, Entry, EntryId, Fingerprint, Reading, RecordKey, Refused, SealedRecord, fingerprint,
+    Commitment, Entry, EntryId, Fingerprint, Labels, Reading, RecordKey, Refused, SealedRecord,
+    fingerprint,
 };
 pub use error::{Damage, JournalError, KeyError};
 pub use state::{Counts, Pending, Stage, StageKind, UnfinishedRecord};
@@ -190,6 +191,22 @@ impl Journal {
         let (answer, answered) = oneshot::channel();
         self.commands
             .send(Command::Append(entry, answer))
+            .await
+            .map_err(|_| JournalError::Failed)?;
+        answered.await.map_err(|_| JournalError::Failed)?
+    }
+
+    /// Frees the disk of everything that is done: readings, and wrapped keys of records that are on
+    /// the ledger. What is not done is written again. Returns when the old files are deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::DiskRefused`] when something that is done is still there, or
+    /// [`JournalError::Failed`].
+    pub async fn tidy(&self) -> Result<(), JournalError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands
+            .send(Command::Tidy(answer))
             .await
             .map_err(|_| JournalError::Failed)?;
         answered.await.map_err(|_| JournalError::Failed)?

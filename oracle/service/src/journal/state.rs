@@ -1,9 +1,11 @@
 //! What the journal holds, in memory: readings and records that are not done, and what is remembered of devices.
 //! Pure: the same function applies a frame on replay and after it was written.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::entry::{Commitment, Entry, EntryId, Fingerprint, RecordKey, SealedRecord, fingerprint};
+use super::entry::{
+    Commitment, Entry, EntryId, Fingerprint, Labels, RecordKey, SealedRecord, fingerprint,
+};
 use super::memory::{DeviceImage, DeviceMemory, Novelty};
 
 /// Where a frame is.
@@ -76,6 +78,8 @@ pub struct Pending {
     pub payload_bytes: u64,
     /// Whether it becomes a record of its own.
     pub alone: bool,
+    /// Confidentiality, sensitivities and context.
+    pub labels: Labels,
 }
 
 /// A record that is not yet done.
@@ -118,6 +122,8 @@ pub(super) struct State {
     record_of: HashMap<EntryId, RecordKey>,
     /// Frames not done, by file.
     live: BTreeMap<u64, u64>,
+    /// Files with frames that are done.
+    done: BTreeSet<u64>,
     keep: usize,
 }
 
@@ -166,6 +172,7 @@ impl State {
                     period: (reading.period_start, reading.period_end),
                     payload_bytes: reading.payload.len() as u64,
                     alone: reading.alone,
+                    labels: reading.labels,
                 };
                 *self.live.entry(location.file).or_default() += 1;
                 let held = Held {
@@ -255,6 +262,7 @@ impl State {
     }
 
     fn release(&mut self, location: Location) {
+        self.done.insert(location.file);
         if let Some(count) = self.live.get_mut(&location.file) {
             *count -= 1;
             if *count == 0 {
@@ -266,6 +274,16 @@ impl State {
     /// Whether nothing unfinished is in this file.
     pub(super) fn is_dead(&self, file: u64) -> bool {
         !self.live.contains_key(&file)
+    }
+
+    /// Whether something in this file is done: a reading, or a record with its wrapped keys.
+    pub(super) fn has_done(&self, file: u64) -> bool {
+        self.done.contains(&file)
+    }
+
+    /// Forgets a file that was deleted.
+    pub(super) fn deleted(&mut self, file: u64) {
+        self.done.remove(&file);
     }
 
     /// Bytes of unfinished frames in this file.

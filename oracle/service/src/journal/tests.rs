@@ -31,6 +31,7 @@ fn reading(device: &str, sequence: Option<u64>, payload: &[u8]) -> Reading {
         alone: false,
         payload: payload.to_vec().into(),
         time_named: false,
+        labels: Labels::default(),
     }
 }
 
@@ -483,4 +484,81 @@ impl Xorshift {
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % end as u64).unwrap()
     }
+}
+
+/// What is done leaves the disk at once when it must: no wrapped key of it is left in any file, and what is not done,
+/// and dead letters, are still there.
+#[tokio::test]
+async fn tidying_leaves_nothing_of_what_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let journal = Journal::open(&config).unwrap();
+    let mut ids = Vec::new();
+    for sequence in 0..4 {
+        let sent = reading(
+            "d",
+            Some(sequence),
+            format!("payload {sequence}").as_bytes(),
+        );
+        let Accepted::New(pending) = journal.receive(sent).await.unwrap() else {
+            panic!("not new");
+        };
+        ids.push(pending.id);
+    }
+    let (erased, waiting) = (RecordKey([1; 16]), RecordKey([2; 16]));
+    for (record, entries) in [(erased, &ids[..2]), (waiting, &ids[2..3])] {
+        let entry = Entry::Sealed(sealed(record, entries));
+        journal.append(entry).await.unwrap();
+        journal.append(Entry::Pinned(vec![record])).await.unwrap();
+    }
+    let letter = Refused {
+        device: "d".to_owned(),
+        refused_ms: 1,
+        reason: "payload-not-json".to_owned(),
+        bytes: 5,
+        sha256: [1; 32].into(),
+    };
+    journal
+        .append(Entry::Refused(letter.clone()))
+        .await
+        .unwrap();
+    journal.append(Entry::Done(vec![erased])).await.unwrap();
+    let entries = |config: &Config| {
+        let key = JournalKey::load(&config.key_file, false).unwrap();
+        let numbers = files::list_segments(&config.dir).unwrap();
+        let mut entries = Vec::new();
+        for number in &numbers {
+            let newest = Some(number) == numbers.last();
+            files::scan(&config.dir, *number, newest, &key, |entry, _| {
+                entries.push(entry)
+            })
+            .unwrap();
+        }
+        entries
+    };
+    let mentions = |entries: &[Entry]| {
+        let of = |entry: &Entry| match entry {
+            Entry::Sealed(sealed) => sealed.record == erased,
+            Entry::Received { id, .. } => ids[..2].contains(id),
+            _ => false,
+        };
+        entries.iter().filter(|entry| of(entry)).count()
+    };
+    assert_eq!(mentions(&entries(&config)), 3, "still in the newest file");
+    journal.tidy().await.unwrap();
+    let left = entries(&config);
+    assert_eq!(mentions(&left), 0);
+    assert!(left.contains(&Entry::Refused(letter)));
+    journal.tidy().await.unwrap();
+    assert_eq!(entries(&config), left, "nothing more to do");
+    let counts = journal.counts();
+    assert_eq!((counts.received, counts.pinned), (1, 1));
+    assert_eq!(journal.read(&ids[2..]).unwrap().len(), 2);
+    journal.close().await;
+
+    let journal = Journal::open(&config).unwrap();
+    assert_eq!(journal.counts(), counts, "and after a restart");
+    let again = reading("d", Some(0), b"payload 0");
+    assert_eq!(journal.receive(again).await.unwrap(), Accepted::Duplicate);
+    journal.close().await;
 }

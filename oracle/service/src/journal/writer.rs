@@ -47,6 +47,8 @@ pub(super) enum Command {
         oneshot::Sender<Result<Accepted, JournalError>>,
     ),
     Append(Entry, oneshot::Sender<Result<(), JournalError>>),
+    /// Frees the disk of everything that is done.
+    Tidy(oneshot::Sender<Result<(), JournalError>>),
 }
 
 /// What the writer shares with readers.
@@ -113,6 +115,8 @@ struct Batch {
     bytes: Vec<u8>,
     frames: Vec<(Entry, Location)>,
     waiting: Vec<Waiting>,
+    /// Who waits for a tidying after this batch.
+    tidying: Vec<oneshot::Sender<Result<(), JournalError>>>,
     /// Readings in this batch, which the state does not know yet.
     sequences: HashMap<(String, u64), Fingerprint>,
     identities: HashMap<(String, Fingerprint), ()>,
@@ -173,6 +177,7 @@ impl Writer {
     /// Judges one request and builds its frame.
     fn take(&mut self, command: Command, batch: &mut Batch) {
         match command {
+            Command::Tidy(answer) => batch.tidying.push(answer),
             Command::Append(entry, answer) => match self.build(entry, batch) {
                 Ok(()) => batch.waiting.push(Waiting::Appended(answer)),
                 Err(error) => drop(answer.send(Err(error))),
@@ -287,7 +292,49 @@ impl Writer {
         if finished || rotated {
             self.reclaim()?;
         }
+        if !batch.tidying.is_empty() {
+            let tidied = self.tidy()?;
+            for answer in batch.tidying {
+                // Who asked may have gone.
+                let _ = answer.send(match &tidied {
+                    Ok(()) => Ok(()),
+                    Err(kind) => Err(JournalError::DiskRefused {
+                        source: std::io::Error::from(*kind),
+                    }),
+                });
+            }
+        }
         Ok(())
+    }
+
+    /// Leaves no file with a frame that is done: readings, and keys that were wrapped for their
+    /// holders. The inner error is a disk that refuses; everything is as it was then.
+    fn tidy(&mut self) -> Result<Result<(), std::io::ErrorKind>, JournalError> {
+        let full = std::io::ErrorKind::StorageFull;
+        if self.shared.state().has_done(self.number) && !self.rotate()? {
+            return Ok(Err(full));
+        }
+        let files: Vec<u64> = self.shared.segments().keys().copied().collect();
+        let last_done = files
+            .iter()
+            .rposition(|file| self.shared.state().has_done(*file));
+        let Some(last_done) = last_done else {
+            return Ok(Ok(()));
+        };
+        // Files are deleted in order, so the older ones go, too.
+        for file in &files[..=last_done] {
+            let refused = self.refused_in(*file)?;
+            if !self.copy(*file, refused)? {
+                return Ok(Err(full));
+            }
+        }
+        self.reclaim()?;
+        let oldest = self.shared.segments().first_key_value().map(|(n, _)| *n);
+        Ok(if oldest > Some(files[last_done]) {
+            Ok(())
+        } else {
+            Err(full)
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
@@ -353,6 +400,7 @@ impl Writer {
                 Err(error) => return Err(error),
             }
             self.shared.segments().remove(&oldest);
+            self.shared.state().deleted(oldest);
             files::delete_segment(&self.shared.dir, oldest)?;
             self.shared.space.notify_waiters();
         }
@@ -367,8 +415,28 @@ impl Writer {
         if self.shared.state().live_bytes(file) > file_bytes / COPY_SHARE {
             return Ok(false);
         }
+        self.copy(file, Vec::new())
+    }
+
+    /// The dead letters in a file, which an operator may not have seen yet.
+    fn refused_in(&self, file: u64) -> Result<Vec<Entry>, JournalError> {
+        let mut refused = Vec::new();
+        files::scan(&self.shared.dir, file, false, &self.key, |entry, _| {
+            if matches!(entry, Entry::Refused(_)) {
+                refused.push(entry);
+            }
+        })?;
+        Ok(refused)
+    }
+
+    /// Writes what lives in an old file, and `others`, again at the end. Whether the file is free
+    /// now.
+    fn copy(&mut self, file: u64, others: Vec<Entry>) -> Result<bool, JournalError> {
         let (entries, records) = self.shared.state().live_in(file);
         let mut batch = Batch::default();
+        for entry in others {
+            self.build(entry, &mut batch)?;
+        }
         for (_, location) in entries {
             let entry = self.shared.read(location)?;
             self.build(entry, &mut batch)?;
@@ -391,6 +459,9 @@ impl Writer {
                 }
             }
         }
+        if batch.bytes.is_empty() {
+            return Ok(self.shared.state().is_dead(file));
+        }
         match self.write(&batch.bytes) {
             Ok(()) => {}
             Err(JournalError::DiskRefused { .. }) => return Ok(false),
@@ -410,7 +481,9 @@ impl Writer {
         while let Ok(command) = commands.try_recv() {
             match command {
                 Command::Receive(_, answer) => drop(answer.send(Err(JournalError::Failed))),
-                Command::Append(_, answer) => drop(answer.send(Err(JournalError::Failed))),
+                Command::Append(_, answer) | Command::Tidy(answer) => {
+                    drop(answer.send(Err(JournalError::Failed)));
+                }
             }
         }
     }
@@ -429,6 +502,7 @@ fn pending(id: EntryId, reading: &Reading, fingerprint: Fingerprint) -> Pending 
         period: (reading.period_start, reading.period_end),
         payload_bytes: reading.payload.len() as u64,
         alone: reading.alone,
+        labels: reading.labels.clone(),
     }
 }
 

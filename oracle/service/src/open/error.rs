@@ -1,8 +1,10 @@
 //! Why a record could not be handed to its reader.
 
+use contract_interface::access::Explanation;
 use contract_interface::{MspId, ReasonCode, RecordId};
-use sealed_object::{KeyError, OpenError, UnwrapError, WrapError};
+use sealed_object::{KeyError, OpenError, WrapError};
 
+use crate::keys::RewrapError;
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
 
@@ -30,25 +32,41 @@ pub enum ReadError {
         block_number: u64,
         /// Why.
         reason: ReasonCode,
+        /// Which rules had a say, if the ledger could be asked again.
+        explanation: Option<Box<Explanation>>,
     },
-    /// The data key is not wrapped for this oracle.
+    /// The read was permitted, which is on the ledger, and then could not be served.
+    #[error("read {read_id} was permitted and not served")]
+    NotServed {
+        /// The transaction that permitted.
+        read_id: String,
+        /// The block it is in.
+        block_number: u64,
+        /// Why it was not served.
+        #[source]
+        cause: Box<Self>,
+    },
+    /// The record was registered by another organisation, which releases its key.
     #[error("the record's key is with the oracle of {msp_id}")]
     NoKeyHere {
         /// The organisation that registered the record.
         msp_id: MspId,
     },
+    /// Only the patient holds the data key, and has not shared it with this reader's key.
+    #[error("the patient has not shared the record's key with the reader's key")]
+    NotShared,
     /// The reader registered no encryption key.
     #[error("the reader has registered no encryption key")]
     ReaderHasNoKey,
     /// The reader's registered key cannot be used.
     #[error("the reader's registered key cannot be used")]
     ReaderKey(#[source] KeyError),
-    /// The oracle's own wrap does not open.
+    /// A wrap of the oracle's does not open.
     #[error("the wrapped data key does not open")]
-    Unwrap(#[from] UnwrapError),
+    Rewrap(#[from] RewrapError),
     /// The data key cannot be wrapped for the reader.
     #[error("the data key cannot be wrapped for the reader")]
-    Wrap(#[from] WrapError),
+    Wrap(#[source] WrapError),
     /// The stored object is not the registered one.
     #[error("the stored object is not the registered one")]
     ObjectMismatch,
@@ -61,4 +79,23 @@ pub enum ReadError {
     /// The work was cut off by the oracle's shutdown.
     #[error("the work was cut off")]
     Cancelled(#[source] tokio::task::JoinError),
+}
+
+impl ReadError {
+    /// Whether there is no key to release, whatever the decision.
+    pub(super) fn is_of_the_key(&self) -> bool {
+        matches!(
+            self,
+            Self::NotShared | Self::ReaderHasNoKey | Self::ReaderKey(_)
+        )
+    }
+
+    /// The same, of a read that is on the ledger as permitted.
+    pub(super) fn after_permit(self, read_id: &str, block_number: u64) -> Self {
+        Self::NotServed {
+            read_id: read_id.to_owned(),
+            block_number,
+            cause: Box::new(self),
+        }
+    }
 }

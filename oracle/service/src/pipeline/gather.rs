@@ -1,12 +1,12 @@
 //! Which readings become a record together. Pure.
 //!
-//! Readings of one device, patient and type are gathered until they are many, large or old enough. A message that is
-//! large, or bytes of another kind, is a group of its own at once.
+//! Readings of one device, patient, type and labels are gathered until they are many, large or old enough. A message
+//! that is large, or bytes of another kind, is a group of its own at once.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::journal::{EntryId, Pending};
+use crate::journal::{EntryId, Labels, Pending};
 
 /// When a group is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub(super) struct Group {
     pub(super) device: String,
     pub(super) patient: String,
     pub(super) code: String,
+    pub(super) labels: Labels,
     pub(super) entries: Vec<EntryId>,
     /// Content type, when the one message in it is the record's whole content.
     pub(super) alone: Option<String>,
@@ -33,7 +34,7 @@ pub(super) struct Group {
     since: Instant,
 }
 
-type Key = (String, String, String);
+type Key = (String, String, String, Labels);
 
 /// Gathers readings into groups.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ impl Gatherer {
             reading.device.clone(),
             reading.patient.clone(),
             reading.code.clone(),
+            reading.labels.clone(),
         );
         if let Some(open) = self.open.get_mut(&key) {
             if open.bytes + reading.payload_bytes <= self.rules.bytes {
@@ -134,6 +136,7 @@ fn group(reading: &Pending, now: Instant) -> Group {
         device: reading.device.clone(),
         patient: reading.patient.clone(),
         code: reading.code.clone(),
+        labels: reading.labels.clone(),
         entries: vec![reading.id],
         alone: None,
         period: reading.period,
@@ -156,6 +159,7 @@ impl Group {
             device: device.to_owned(),
             patient: patient.to_owned(),
             code: code.to_owned(),
+            labels: Labels::default(),
             entries: (0..count).map(EntryId).collect(),
             alone: None,
             period,
@@ -188,6 +192,7 @@ mod tests {
             period: (i64::try_from(id).unwrap(), i64::try_from(id).unwrap() + 10),
             payload_bytes: bytes,
             alone: false,
+            labels: Labels::default(),
         }
     }
 
@@ -248,5 +253,38 @@ mod tests {
         assert_eq!(ids(&gatherer.take_ready(now, 2)), [vec![0], vec![1]]);
         assert!(gatherer.has_closed());
         assert_eq!(ids(&gatherer.take_ready(now, 2)), [vec![2]]);
+    }
+
+    #[test]
+    fn other_labels_or_another_encounter_never_share_a_record() {
+        let now = Instant::now();
+        let mut gatherer = Gatherer::new(RULES);
+        let labelled = |id, labels| Pending {
+            labels,
+            ..reading(id, "d", "a", 1)
+        };
+        let restricted = Labels {
+            confidentiality: contract_interface::Confidentiality::R,
+            ..Labels::default()
+        };
+        let psychiatric = Labels {
+            sensitivity: [("PSY").parse().unwrap()].into(),
+            ..Labels::default()
+        };
+        let visit = Labels {
+            context: Some("enc-1".parse().unwrap()),
+            ..Labels::default()
+        };
+        let all = [Labels::default(), restricted, psychiatric, visit];
+        for (id, labels) in (0..).zip(all.iter().chain(&all)) {
+            gatherer.push(labelled(id, labels.clone()), now);
+        }
+        gatherer.close_all();
+        let groups = gatherer.take_ready(now, 9);
+        assert_eq!(
+            ids(&groups),
+            [vec![0, 4], vec![1, 5], vec![2, 6], vec![3, 7]]
+        );
+        assert_eq!(groups[3].labels, all[3]);
     }
 }

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use contract_interface::MspId;
 use sealed_object::PublicKey;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
@@ -90,8 +91,11 @@ pub struct Parts {
     pub store: Arc<dyn ObjectStore>,
     /// How devices are told.
     pub delivery: Delivery,
-    /// The organisation's oracle, for which every data key is wrapped beside the patient.
-    pub oracle_key: PublicKey,
+    /// The organisation that registers the records.
+    pub msp_id: MspId,
+    /// The organisation's oracles, for which every data key is wrapped beside the patient; none in
+    /// custody of the patient.
+    pub oracle_keys: Vec<PublicKey>,
 }
 
 /// Why the pipeline ended. The process MUST end, too; the journal holds everything.
@@ -137,7 +141,8 @@ struct Shared {
     registrar: Arc<dyn Registrar>,
     store: Arc<dyn ObjectStore>,
     delivery: Delivery,
-    oracle_key: PublicKey,
+    msp_id: MspId,
+    oracle_keys: Vec<PublicKey>,
     spool: Spool,
     /// Ring when a record reached the stage that the step works on.
     to_pin: Notify,
@@ -172,7 +177,8 @@ impl Pipeline {
             registrar,
             store,
             delivery,
-            oracle_key,
+            msp_id,
+            oracle_keys,
         } = parts;
         let unfinished = journal.unfinished();
         let known = unfinished.iter().map(|record| record.sealed.record);
@@ -188,7 +194,8 @@ impl Pipeline {
             registrar,
             store,
             delivery,
-            oracle_key,
+            msp_id,
+            oracle_keys,
             spool,
             to_pin: Notify::new(),
             to_register: Notify::new(),

@@ -144,6 +144,7 @@ mod tests {
             period: (0, 0),
             payload_bytes: 0,
             alone: false,
+            labels: crate::journal::Labels::default(),
         }
     }
 

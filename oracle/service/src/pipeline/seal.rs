@@ -1,20 +1,16 @@
 //! From a group of readings to a sealed object and everything its registration needs.
-//!
-//! Public keys only: what is sealed here cannot be opened here.
 
 use contract_interface::{
-    DeviceId, Digest, KeyWrap, Period, Pseudonym, RecordEntry, RecordId, RecordPrivate, RecordType,
-    RecordWraps, Salt, Source, UtcTime, canonical_json, segment,
+    DeviceId, Digest, MspId, Period, Pseudonym, RecordId, RecordType, Source, UtcTime, segment,
 };
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
-use sealed_object::{AssociatedData, DataKey, PublicKey, WrapError, seal};
-use serde::Serialize;
+use sealed_object::PublicKey;
 use sha2_next::Sha256;
 use thiserror::Error;
 
 use super::gather::Group;
+use crate::draft::{Draft, DraftError, SealedDraft, json, random};
 use crate::journal::{EntryId, Reading, RecordKey, SealedRecord};
-use crate::store::Object;
 
 /// Why a group cannot be sealed.
 #[derive(Debug, Error)]
@@ -26,12 +22,9 @@ pub(super) enum SealError {
         /// Which.
         entry: Option<EntryId>,
     },
-    /// A key refused to wrap.
-    #[error("the data key cannot be wrapped")]
-    Wrap(#[from] WrapError),
-    /// The system has no random numbers to give.
-    #[error("the system's random source failed")]
-    Random,
+    /// A key refused to wrap, or there are no random numbers.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
 }
 
 /// A sealed object with what is to be written down of it.
@@ -41,11 +34,12 @@ pub(super) struct Sealed {
     pub(super) object: Vec<u8>,
 }
 
-/// Seals the readings of a group for the patient and the organisation's oracle, under a key of its own.
+/// Seals the readings of a group for `holders` of the key, which is the record's own.
 pub(super) fn seal_group(
     group: &Group,
     readings: Vec<Reading>,
-    readers: &[&PublicKey],
+    registrar: &MspId,
+    holders: &[&PublicKey],
 ) -> Result<Sealed, SealError> {
     let broken = || SealError::Entry {
         entry: group.entries.first().copied(),
@@ -54,8 +48,7 @@ pub(super) fn seal_group(
     let count = u32::try_from(readings.len()).map_err(|_| broken())?;
     let content = content(group, &device, readings);
     let record_id = random()?;
-    let salt = Salt::from_bytes(random()?).map_err(|_| SealError::Random)?;
-    let mut private = RecordPrivate {
+    let draft = Draft {
         record_id: RecordId::from_bytes(record_id),
         patient: group.patient.parse::<Pseudonym>().map_err(|_| broken())?,
         record_type: group.code.parse::<RecordType>().map_err(|_| broken())?,
@@ -65,44 +58,33 @@ pub(super) fn seal_group(
         },
         readings: count,
         source: Source::DeviceId(device),
+        registrar: registrar.clone(),
+        labels: group.labels.clone(),
+        submission: None,
         content_type: content.content_type,
-        cid: String::new(),
-        size: 0,
-        plaintext_size: content.plaintext.len() as u64,
+        plaintext: content.plaintext,
         merkle_root: content.merkle_root,
-        salt,
-    };
-    // CID and size follow from the sealing and are not part of the commitment.
-    let commitment = private.commitment();
-    let bound = AssociatedData {
-        record_id,
-        commitment: *commitment.as_bytes(),
-    };
-    let data_key = DataKey::generate();
-    let wraps = wrap(private.record_id, &data_key, readers)?;
-    let sealed = seal(&data_key, &bound, &content.plaintext);
-    let sha256 = Digest::of(&sealed);
-    private.cid = Object::new(&sealed).cid().to_string();
-    private.size = sealed.len() as u64;
-    let public = RecordEntry {
-        record_id: private.record_id,
-        object_sha256: sha256,
-        commitment,
         version: 1,
         previous: None,
     };
+    let SealedDraft {
+        entry,
+        private,
+        wraps,
+        object,
+    } = draft.seal(holders)?;
     Ok(Sealed {
         record: SealedRecord {
             record: RecordKey(record_id),
             entries: group.entries.clone(),
             cid: private.cid.clone(),
             object_bytes: private.size,
-            public: json(&public),
+            public: json(&entry),
             private: json(&private),
             wraps: json(&wraps),
             device: group.device.clone(),
         },
-        object: sealed,
+        object,
     })
 }
 
@@ -139,31 +121,4 @@ fn content(group: &Group, device: &DeviceId, readings: Vec<Reading>) -> Content 
         content_type: group.alone.clone().unwrap_or_else(segment),
         merkle_root: Digest::from_bytes(root),
     }
-}
-
-fn wrap(
-    record_id: RecordId,
-    data_key: &DataKey,
-    readers: &[&PublicKey],
-) -> Result<RecordWraps, SealError> {
-    let mut wraps: Vec<KeyWrap> = Vec::with_capacity(readers.len());
-    for reader in readers {
-        let kid = reader.thumbprint().to_owned();
-        if wraps.iter().all(|wrap| wrap.kid != kid) {
-            let jwe = reader.wrap(data_key)?;
-            wraps.push(KeyWrap { kid, jwe });
-        }
-    }
-    Ok(RecordWraps { record_id, wraps })
-}
-
-fn json<T: Serialize>(value: &T) -> String {
-    let bytes = canonical_json(value).expect("strings and small integers are canonical JSON");
-    String::from_utf8(bytes).expect("JSON is UTF-8")
-}
-
-fn random<const N: usize>() -> Result<[u8; N], SealError> {
-    let mut bytes = [0_u8; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| SealError::Random)?;
-    Ok(bytes)
 }

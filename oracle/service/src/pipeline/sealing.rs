@@ -198,15 +198,17 @@ fn seal_all(
     let mut failed = Vec::new();
     for (group, patient_key) in jobs {
         let readings = shared.journal.read(&group.entries)?;
-        let Sealed { record, object } =
-            match seal_group(&group, readings, &[&patient_key, &shared.oracle_key]) {
-                Ok(sealed) => sealed,
-                Err(error) => {
-                    tracing::error!(device = group.device, %error, "readings cannot be sealed");
-                    failed.push(group);
-                    continue;
-                }
-            };
+        let mut holders = vec![&*patient_key];
+        holders.extend(&shared.oracle_keys);
+        let sealing = seal_group(&group, readings, &shared.msp_id, &holders);
+        let Sealed { record, object } = match sealing {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                tracing::error!(device = group.device, %error, "readings cannot be sealed");
+                failed.push(group);
+                continue;
+            }
+        };
         match shared.spool.write(record.record, &object) {
             Ok(()) => sealed.push((group, record)),
             Err(error) if error.is_full() => {

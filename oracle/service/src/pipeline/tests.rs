@@ -221,7 +221,8 @@ impl Life {
             registrar: Arc::clone(world) as Arc<dyn Registrar>,
             store: Arc::clone(world) as Arc<dyn ObjectStore>,
             delivery: delivery.clone(),
-            oracle_key: world.oracle.public_key().clone(),
+            msp_id: "Org1MSP".parse().unwrap(),
+            oracle_keys: vec![world.oracle.public_key().clone()],
         })
         .unwrap();
         let stop = CancellationToken::new();
@@ -275,6 +276,7 @@ fn reading(sequence: u64, code: &str, payload: &[u8]) -> Reading {
         alone: false,
         payload: payload.to_vec().into(),
         time_named: false,
+        labels: journal::Labels::default(),
     }
 }
 
@@ -337,9 +339,10 @@ async fn a_sealed_group_opens_to_its_readings_and_proves_each() {
     let readings: Vec<Reading> = (0..5)
         .map(|n| reading(n, "8867-4", &[u8::try_from(n).unwrap()]))
         .collect();
+    let registrar = "Org1MSP".parse().unwrap();
     let group = gather::Group::of("hr-1", PATIENT, "8867-4", 5, (100, 200));
     let keys = [world.patient.public_key(), world.oracle.public_key()];
-    let sealed = seal::seal_group(&group, readings.clone(), &keys).unwrap();
+    let sealed = seal::seal_group(&group, readings.clone(), &registrar, &keys).unwrap();
     let entry: RecordEntry = serde_json::from_str(&sealed.record.public).unwrap();
     let private: RecordPrivate = serde_json::from_str(&sealed.record.private).unwrap();
     let wraps: RecordWraps = serde_json::from_str(&sealed.record.wraps).unwrap();
@@ -365,7 +368,7 @@ async fn a_sealed_group_opens_to_its_readings_and_proves_each() {
         assert_eq!(items.len(), readings.len());
         assert_eq!(private.merkle_root.as_bytes()[..], rfc6962_root(&items)[..]);
     }
-    let other = seal::seal_group(&group, readings, &keys).unwrap();
+    let other = seal::seal_group(&group, readings, &registrar, &keys).unwrap();
     assert_ne!(
         other.record.cid, sealed.record.cid,
         "a key and an ID of its own"

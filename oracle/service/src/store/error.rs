@@ -45,6 +45,12 @@ pub enum StoreError {
         /// The block or object.
         cid: Cid,
     },
+    /// A block is still there after it was removed, as when something else pins it.
+    #[error("block {cid} is still on the IPFS node")]
+    NotRemoved {
+        /// The block.
+        cid: Cid,
+    },
     /// The CID uses a hash that is not known here.
     #[error("the hash of {cid} is not SHA-256")]
     UnknownHash {
@@ -61,7 +67,8 @@ impl StoreError {
             Self::Unreachable(_)
             | Self::TimedOut { .. }
             | Self::Refused { .. }
-            | Self::NotPinned { .. } => true,
+            | Self::NotPinned { .. }
+            | Self::NotRemoved { .. } => true,
             Self::TooLarge { .. } | Self::Corrupt { .. } | Self::UnknownHash { .. } => false,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Objects are made into blocks here, so their CIDs are known before anything is sent; many go
 //! into the store with one request (a CAR), pinned, and the pins that the store reports are
-//! compared with what was computed. On the way back every block is checked against its CID before
+//! compared with what was computed. An object that is erased is unpinned and its blocks are removed
+//! one by one. On the way back every block is checked against its CID before
 //! a byte of it is used. The store is trusted with keeping bytes and with nothing else: what it
 //! holds is sealed.
 
@@ -10,6 +11,7 @@ mod car;
 mod error;
 mod fetch;
 mod object;
+mod remove;
 mod rpc;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ use futures::Stream;
 
 pub use self::error::StoreError;
 pub use self::object::Object;
+pub use self::remove::Removal;
 
 use self::rpc::Rpc;
 use crate::config::IpfsConfig;

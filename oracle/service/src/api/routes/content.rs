@@ -1,5 +1,6 @@
 //! What is in a record, for those whom the ledger permits.
 
+use contract_interface::access::RuleRef;
 use contract_interface::{AuthorizeRead, Record, RecordId, segment};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use warp::reply::{Reply, Response};
@@ -48,6 +49,7 @@ enum Form {
             ("Salus-Read-Id" = String, description = "transaction that permitted the read"),
             ("Salus-Block" = u64, description = "number of the block it is in"),
             ("Salus-Object-Sha256" = String, description = "registered SHA-256 of the sealed object"),
+            ("Salus-Rule" = String, description = "rule that permitted the read, such as \"grant <id> version 2\"; absent for an own record"),
             ("Salus-Cid" = String, description = "CID of the sealed object"),
             ("Salus-Commitment" = String, description = "registered commitment to the metadata; associated data of the sealed object"),
         )),
@@ -59,7 +61,9 @@ pub(crate) async fn read(segment: String, request: RestRequest) -> Result<Respon
     let record_id: RecordId = id(&segment, "record")?;
     request.query().finish()?;
     let jws = read_request(&request.headers)?;
-    let signed = signed::verify::<AuthorizeRead>(jws, &caller, request.api.ledger.channel())?;
+    // A stale request is denied by the contract, which records it.
+    let channel = request.api.ledger.channel();
+    let signed = signed::verify_proven::<AuthorizeRead>(jws, &caller, channel)?;
     if signed.body.record_id != record_id {
         return Err(signed::about_something_else("record"));
     }
@@ -68,14 +72,17 @@ pub(crate) async fn read(segment: String, request: RestRequest) -> Result<Respon
     let recorded = async { Ok::<_, Problem>(opener.record(&record_id).await?) };
     let (record, reader) = tokio::try_join!(recorded, request.participant(&caller))?;
     form.check(&record, request.api.open_for_readers)?;
-    let release = opener.release(jws, &signed, &reader, record).await?;
+    let opened = form != Form::Sealed;
+    let release = opener
+        .release(jws, &signed, &reader, record, opened)
+        .await?;
     tracing::info!(%record_id, read_id = release.read_id, "read permitted");
     let headers = receipt_headers(&release)?;
     let (content_type, mut response) = match form {
         Form::Sealed => {
             let wrapped = header_value(&release.wrapped_key)?;
             let size = release.record.metadata.size;
-            let object = opener.fetch(&release.record).await?;
+            let object = opener.fetch(&release).await?;
             let mut response = warp::reply::stream(object).into_response();
             let fields = response.headers_mut();
             fields.insert(HeaderName::from_static("salus-wrapped-key"), wrapped);
@@ -131,7 +138,28 @@ fn receipt_headers(release: &Release) -> Result<HeaderMap, Problem> {
     ] {
         headers.insert(HeaderName::from_static(name), header_value(&value)?);
     }
+    if let Some(rule) = &release.rule {
+        let rule = header_value(&rule_text(rule))?;
+        headers.insert(HeaderName::from_static("salus-rule"), rule);
+    }
     Ok(headers)
+}
+
+/// A rule as the header names it.
+fn rule_text(rule: &RuleRef) -> String {
+    match rule {
+        RuleRef::Grant { grant_id, version } => format!("grant {grant_id} version {version}"),
+        RuleRef::Policy {
+            policy_id,
+            msp_id,
+            version,
+        } => format!("policy {policy_id} of {msp_id} version {version}"),
+        RuleRef::Delegation {
+            delegation_id,
+            version,
+        } => format!("delegation {delegation_id} version {version}"),
+        RuleRef::Emergency { emergency_id } => format!("emergency {emergency_id}"),
+    }
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, Problem> {

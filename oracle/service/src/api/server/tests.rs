@@ -61,6 +61,7 @@ async fn port() -> Port {
         concurrent_requests: 8,
         request_timeout: Duration::from_secs(30),
         max_body: 4096,
+        refusal_log: None,
     };
     let routes = routes(folder.path(), &[&organization], &organization);
     let server = Server::bind(&config, routes).await.expect("bound");

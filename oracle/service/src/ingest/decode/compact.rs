@@ -17,6 +17,7 @@ use minicbor::decode::Decoder;
 use serde_json::Value;
 
 use super::{DecodeError, Said, when};
+use crate::journal::Labels;
 
 /// Characters of a unit.
 const UNIT_CHARS_MAX: usize = 64;
@@ -63,6 +64,7 @@ impl Members {
             code,
             period: self.period,
             opaque: false,
+            labels: Labels::default(),
         })
     }
 

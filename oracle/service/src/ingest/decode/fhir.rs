@@ -1,9 +1,10 @@
-//! FHIR R4 Observation and Bundle: type, period, and the types of what must have one.
+//! FHIR R4 Observation and Bundle: type, period, labels, and the types of what must have one.
 
 use contract_interface::{Period, RecordType};
 use serde_json::{Map, Value};
 
-use super::{DecodeError, MIXED, Said, when};
+use super::{DecodeError, MIXED, Said, labels, when};
+use crate::journal::Labels;
 
 const LOINC: &str = "http://loinc.org";
 /// Entries of a Bundle.
@@ -25,6 +26,7 @@ pub(super) fn read(value: &Value) -> Result<Said, DecodeError> {
                 code: observation.code,
                 period: observation.period,
                 opaque: false,
+                labels: observation.labels,
             })
         }
         Some("Bundle") => bundle(resource),
@@ -36,6 +38,7 @@ struct Observation {
     code: RecordType,
     category: Option<RecordType>,
     period: Option<Period>,
+    labels: Labels,
 }
 
 fn bundle(bundle: &Object) -> Result<Said, DecodeError> {
@@ -68,6 +71,14 @@ fn bundle(bundle: &Object) -> Result<Said, DecodeError> {
     } else {
         mixed()
     };
+    // A label of the Bundle is one of everything in it.
+    let of_bundle = labels::security(bundle)?;
+    let labels = labels::together(&of_bundle, &first.labels)?;
+    for observation in &observations {
+        if labels::together(&of_bundle, &observation.labels)? != labels {
+            return Err(DecodeError::LabelsDiffer);
+        }
+    }
     let periods = observations.iter().filter_map(|o| o.period);
     let period = periods.reduce(|a, b| Period {
         start: a.start.min(b.start),
@@ -78,6 +89,7 @@ fn bundle(bundle: &Object) -> Result<Said, DecodeError> {
         code,
         period,
         opaque: false,
+        labels,
     })
 }
 
@@ -111,6 +123,7 @@ fn observation(observation: &Object) -> Result<Observation, DecodeError> {
         code: coding(code)?,
         category: category(observation),
         period: period(observation)?,
+        labels: labels::of(observation)?,
     })
 }
 
@@ -214,7 +227,7 @@ fn bound(
     }
 }
 
-fn text<'a>(
+pub(super) fn text<'a>(
     holder: &'a Object,
     member: &str,
     field: &'static str,
@@ -229,7 +242,7 @@ fn text<'a>(
     }
 }
 
-fn object<'a>(
+pub(super) fn object<'a>(
     holder: &'a Object,
     member: &str,
     field: &'static str,
