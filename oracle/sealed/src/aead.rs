@@ -15,34 +15,37 @@ impl Aes256Gcm {
         Self(LessSafeKey::new(key))
     }
 
-    /// Encrypts in place and appends the tag; `None` if the library refuses the length.
+    /// Encrypts all but the last 16 bytes in place and puts the tag there; `None` if there are
+    /// fewer, or more than the cipher takes at once.
     pub(crate) fn seal(
         &self,
         nonce: [u8; NONCE_LEN],
         associated_data: &[u8],
-        buffer: &mut Vec<u8>,
+        buffer: &mut [u8],
     ) -> Option<()> {
+        let (plaintext, tag) = buffer.split_last_chunk_mut::<TAG_LEN>()?;
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.0
-            .seal_in_place_append_tag(nonce, Aad::from(associated_data), buffer)
-            .ok()
+        let sealed = self
+            .0
+            .seal_in_place_separate_tag(nonce, Aad::from(associated_data), plaintext)
+            .ok()?;
+        tag.copy_from_slice(sealed.as_ref());
+        Some(())
     }
 
-    /// Decrypts in place and removes the tag; `None` if ciphertext, tag, nonce or associated data
-    /// are not as they were sealed, and then `buffer` holds nothing of use.
+    /// Decrypts all but the last 16 bytes in place, which are the tag. `None` if ciphertext, tag,
+    /// nonce or associated data are not as they were sealed; `buffer` holds nothing of use then.
     pub(crate) fn open(
         &self,
         nonce: [u8; NONCE_LEN],
         associated_data: &[u8],
-        buffer: &mut Vec<u8>,
+        buffer: &mut [u8],
     ) -> Option<()> {
+        let (ciphertext, tag) = buffer.split_last_chunk_mut::<TAG_LEN>()?;
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let plaintext_len = self
-            .0
-            .open_in_place(nonce, Aad::from(associated_data), buffer)
-            .ok()?
-            .len();
-        buffer.truncate(plaintext_len);
+        self.0
+            .open_in_place_separate_tag(nonce, Aad::from(associated_data), tag, ciphertext)
+            .ok()?;
         Some(())
     }
 }

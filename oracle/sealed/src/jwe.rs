@@ -55,17 +55,18 @@ pub(crate) struct Content {
 
 impl Content {
     /// Encrypts the payload with a fresh key, which is returned to be encrypted for each reader.
-    pub(crate) fn encrypt(
-        header: &str,
-        mut payload: Zeroizing<Vec<u8>>,
-    ) -> Result<(Self, Cek), WrapError> {
+    pub(crate) fn encrypt(header: &str, payload: &[u8]) -> Result<(Self, Cek), WrapError> {
         let cek = random_cek();
         let mut iv = [0; NONCE_LEN];
         rand::fill(&mut iv).expect("the system's random source answers");
+        let sealed_len = payload.len() + TAG_LEN;
+        let mut sealed = Zeroizing::new(Vec::with_capacity(sealed_len));
+        sealed.extend_from_slice(payload);
+        sealed.resize(sealed_len, 0);
         Aes256Gcm::new(&cek)
-            .seal(iv, header.as_bytes(), &mut payload)
+            .seal(iv, header.as_bytes(), &mut sealed)
             .ok_or(WrapError::Encryption)?;
-        let (ciphertext, tag) = payload.split_at(payload.len() - TAG_LEN);
+        let (ciphertext, tag) = sealed.split_at(payload.len());
         let content = Self {
             iv: URL_SAFE_NO_PAD.encode(iv),
             ciphertext: URL_SAFE_NO_PAD.encode(ciphertext),
@@ -89,11 +90,13 @@ impl Content {
         if tag.len() != TAG_LEN {
             return Err(UnwrapError::Refused);
         }
+        let plaintext_len = payload.len();
         payload.extend_from_slice(&tag);
         let cek = unwrap_cek().unwrap_or_else(random_cek);
         Aes256Gcm::new(&cek)
             .open(iv, header.as_bytes(), &mut payload)
             .ok_or(UnwrapError::Refused)?;
+        payload.truncate(plaintext_len);
         Ok(payload)
     }
 }
@@ -102,7 +105,7 @@ impl Content {
 /// needs JSON escapes: a thumbprint is base64url, and content types are checked before.
 pub(crate) fn encrypt(
     content_type: &str,
-    payload: Zeroizing<Vec<u8>>,
+    payload: &[u8],
     kid: &str,
     wrap_cek: impl FnOnce(&Cek) -> Result<Vec<u8>, WrapError>,
 ) -> Result<String, WrapError> {

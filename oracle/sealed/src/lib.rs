@@ -24,6 +24,7 @@
 
 mod aead;
 mod associated_data;
+mod buffer;
 mod data_key;
 mod error;
 mod frame;

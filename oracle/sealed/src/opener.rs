@@ -1,17 +1,19 @@
 //! Decrypting an object, at once or as a stream.
 
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write},
     ops::Range,
 };
 
-use zeroize::{Zeroize as _, Zeroizing};
-
 use crate::{
     AssociatedData, DataKey, OpenError,
+    buffer::{Buffer, read_full},
     frame::FrameReader,
     segment::{HEADER_LEN, Position, SegmentCipher},
 };
+
+/// Bytes of the buffer to begin with.
+const FIRST_BUFFER_BYTES: usize = 4 << 10;
 
 /// Decrypts an object read from another reader, holding one segment (1 MiB) at most.
 ///
@@ -24,8 +26,9 @@ pub struct Opener<R: Read> {
     inner: R,
     cipher: SegmentCipher,
     frame: FrameReader,
-    /// Ciphertext of the segment being read, afterwards its plaintext.
-    buffer: Zeroizing<Vec<u8>>,
+    /// Ciphertext of the segment being read, afterwards its plaintext. It grows with the first
+    /// segment, so that a short object does not take the memory of a long one.
+    buffer: Buffer,
     /// The part of `buffer` that is data and not handed out yet.
     ready: Range<usize>,
     /// First byte of the next segment: a segment is the last when there is none.
@@ -65,48 +68,35 @@ impl<R: Read> Opener<R> {
             inner,
             cipher,
             frame: FrameReader::new(),
-            buffer: Zeroizing::new(Vec::new()),
+            buffer: Buffer::zeroed(FIRST_BUFFER_BYTES),
             ready: 0..0,
             lookahead: None,
             state: State::Reading,
         })
     }
 
-    /// Reads and decrypts one segment; afterwards `ready` may still be empty, since a segment can
-    /// hold padding only.
-    fn open_segment(&mut self) -> Result<(), OpenError> {
-        let full_len = self.cipher.full_ciphertext_len();
-        // Wiped, not only cleared: growing may move the buffer and leave the old memory behind.
-        self.buffer.zeroize();
-        self.buffer.extend(self.lookahead.take());
-        let wanted = (full_len - self.buffer.len()) as u64;
-        self.inner
-            .by_ref()
-            .take(wanted)
-            .read_to_end(&mut self.buffer)
-            .map_err(OpenError::Io)?;
-        if self.buffer.len() == full_len {
-            self.lookahead = read_byte(&mut self.inner).map_err(OpenError::Io)?;
+    /// Writes all that is left of the payload and gives the number of bytes. It is written from
+    /// where it was decrypted, which spares the copy that [`Read`] takes.
+    ///
+    /// # Errors
+    /// A refusal as [`Read`] gives it, or what reader or writer says. What was written before an
+    /// error MUST be thrown away.
+    pub fn write_to(&mut self, mut writer: impl Write) -> io::Result<u64> {
+        let mut written = 0;
+        while self.make_ready()? {
+            let piece = &self.buffer[self.ready.clone()];
+            writer.write_all(piece)?;
+            written += piece.len() as u64;
+            self.ready = 0..0;
         }
-        let position = match self.lookahead {
-            Some(_) => Position::Inner,
-            None => Position::Last,
-        };
-        self.cipher.open(&mut self.buffer, position)?;
-        self.ready = self.frame.advance(&self.buffer)?;
-        if position == Position::Last {
-            self.frame.finish()?;
-            self.state = State::Ended;
-        }
-        Ok(())
+        Ok(written)
     }
-}
 
-impl<R: Read> Read for Opener<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.ready.is_empty() && !out.is_empty() {
+    /// Decrypts until there is data to hand out; false at the end of the payload.
+    fn make_ready(&mut self) -> io::Result<bool> {
+        while self.ready.is_empty() {
             match self.state {
-                State::Ended => return Ok(0),
+                State::Ended => return Ok(false),
                 State::Refused => return Err(OpenError::Refused.into()),
                 State::Reading => {}
             }
@@ -117,23 +107,59 @@ impl<R: Read> Read for Opener<R> {
                 return Err(error.into());
             }
         }
+        Ok(true)
+    }
+
+    /// Reads and decrypts one segment; afterwards `ready` may still be empty, since a segment can
+    /// hold padding only.
+    fn open_segment(&mut self) -> Result<(), OpenError> {
+        let full_len = self.cipher.full_ciphertext_len();
+        let filled = self.fill(full_len + 1).map_err(OpenError::Io)?;
+        let (segment_len, position) = if filled > full_len {
+            self.lookahead = Some(self.buffer[full_len]);
+            (full_len, Position::Inner)
+        } else {
+            (filled, Position::Last)
+        };
+        let plaintext = self
+            .cipher
+            .open(&mut self.buffer[..segment_len], position)?;
+        self.ready = self.frame.advance(plaintext)?;
+        if position == Position::Last {
+            self.frame.finish()?;
+            self.state = State::Ended;
+        }
+        Ok(())
+    }
+
+    /// Fills the buffer's first `wanted` bytes, as far as the source gives them.
+    fn fill(&mut self, wanted: usize) -> io::Result<usize> {
+        let mut filled = 0;
+        if let Some(byte) = self.lookahead.take() {
+            self.buffer[0] = byte;
+            filled = 1;
+        }
+        loop {
+            let end = self.buffer.len().min(wanted);
+            filled += read_full(&mut self.inner, &mut self.buffer[filled..end])?;
+            if filled < end || filled == wanted {
+                return Ok(filled);
+            }
+            self.buffer.grow(wanted.min(4 * end));
+        }
+    }
+}
+
+impl<R: Read> Read for Opener<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() || !self.make_ready()? {
+            return Ok(0);
+        }
         let count = self.ready.len().min(out.len());
         let end = self.ready.start + count;
         out[..count].copy_from_slice(&self.buffer[self.ready.start..end]);
         self.ready.start = end;
         Ok(count)
-    }
-}
-
-fn read_byte(reader: &mut impl Read) -> io::Result<Option<u8>> {
-    let mut byte = [0];
-    loop {
-        match reader.read(&mut byte) {
-            Ok(0) => return Ok(None),
-            Ok(_) => return Ok(Some(byte[0])),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }
 
@@ -147,7 +173,7 @@ pub fn open(
     sealed: &[u8],
 ) -> Result<Vec<u8>, OpenError> {
     let mut plaintext = Vec::with_capacity(sealed.len());
-    Opener::new(sealed, data_key, associated_data)?.read_to_end(&mut plaintext)?;
+    Opener::new(sealed, data_key, associated_data)?.write_to(&mut plaintext)?;
     Ok(plaintext)
 }
 

@@ -64,8 +64,8 @@ impl PublicKey {
     /// # Panics
     /// When the operating system has no random source.
     pub fn encrypt(&self, content_type: &str, plaintext: &[u8]) -> Result<String, WrapError> {
-        let payload = checked(content_type, plaintext)?;
-        jwe::encrypt(content_type, payload, self.thumbprint(), |cek| {
+        check(content_type, plaintext)?;
+        jwe::encrypt(content_type, plaintext, self.thumbprint(), |cek| {
             self.encrypt_cek(cek)
         })
     }
@@ -113,12 +113,12 @@ pub fn encrypt_for(
     if readers.is_empty() || readers.len() > MAX_TEXT_READERS {
         return Err(WrapError::Readers);
     }
-    let payload = checked(content_type, plaintext)?;
+    check(content_type, plaintext)?;
     let protected = URL_SAFE_NO_PAD.encode(format!(
         "{{\"alg\":\"{WRAP_ALGORITHM}\",\"cty\":\"{content_type}\",\
          \"enc\":\"{CONTENT_ALGORITHM}\"}}"
     ));
-    let (content, cek) = Content::encrypt(&protected, payload)?;
+    let (content, cek) = Content::encrypt(&protected, plaintext)?;
     let recipients = readers
         .iter()
         .map(|reader| Recipient::new(reader, &cek))
@@ -176,7 +176,7 @@ fn decrypt_general(
     })
 }
 
-fn checked(content_type: &str, plaintext: &[u8]) -> Result<Zeroizing<Vec<u8>>, WrapError> {
+fn check(content_type: &str, plaintext: &[u8]) -> Result<(), WrapError> {
     if !is_content_type(content_type) {
         return Err(WrapError::ContentType);
     }
@@ -185,7 +185,7 @@ fn checked(content_type: &str, plaintext: &[u8]) -> Result<Zeroizing<Vec<u8>>, W
             max: MAX_TEXT_BYTES,
         });
     }
-    Ok(Zeroizing::new(plaintext.to_vec()))
+    Ok(())
 }
 
 /// Characters of a media type without parameters, and never that of a wrapped or gated key.

@@ -1,13 +1,13 @@
 //! Encrypting a payload, at once or as a stream.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use aws_lc_rs::rand;
-use zeroize::Zeroizing;
 
 use crate::{
     AssociatedData, DataKey,
     aead::TAG_LEN,
+    buffer::{Buffer, read_full},
     frame::{LENGTH_LEN, MAX_PLAINTEXT_BYTES, padded_len},
     segment::{self, HEADER_LEN, Position, SegmentCipher},
 };
@@ -21,9 +21,11 @@ use crate::{
 pub struct Sealer<W: Write> {
     inner: W,
     cipher: SegmentCipher,
-    /// Plaintext of the current segment. A full one waits until more follows, because the last
-    /// segment is marked.
-    buffer: Zeroizing<Vec<u8>>,
+    /// Plaintext of the current segment with room for its tag. A full one waits until more
+    /// follows, because the last segment is marked.
+    buffer: Buffer,
+    /// Bytes of plaintext in `buffer`.
+    filled: usize,
     /// Bytes of data that were declared and not yet written.
     remaining: u64,
     padding: u64,
@@ -75,12 +77,34 @@ impl<W: Write> Sealer<W> {
         let mut sealer = Self {
             inner,
             cipher,
-            buffer: Zeroizing::new(Vec::with_capacity(capacity)),
+            buffer: Buffer::zeroed(capacity),
+            filled: 0,
             remaining: plaintext_len,
             padding: frame_len - LENGTH_LEN as u64 - plaintext_len,
         };
         sealer.push(&plaintext_len.to_be_bytes())?;
         Ok(sealer)
+    }
+
+    /// Writes what `reader` gives, until it ends or the declared length is reached, and gives the
+    /// number of bytes. It is read into place, which spares the copy that [`Write`] takes.
+    ///
+    /// # Errors
+    /// What the reader or the writer says. Bytes that were read before are part of the object.
+    pub fn read_from(&mut self, mut reader: impl Read) -> io::Result<u64> {
+        let before = self.remaining;
+        while self.remaining > 0 {
+            let room = self.room()?;
+            let wanted = usize::try_from(self.remaining).map_or(room, |left| left.min(room));
+            let free = &mut self.buffer[self.filled..self.filled + wanted];
+            let count = read_full(&mut reader, free)?;
+            self.filled += count;
+            self.remaining -= count as u64;
+            if count < wanted {
+                break;
+            }
+        }
+        Ok(before - self.remaining)
     }
 
     /// Writes padding and the last segment and gives the writer back, not flushed.
@@ -94,36 +118,47 @@ impl<W: Write> Sealer<W> {
                 "fewer bytes were written than declared",
             ));
         }
-        const ZEROS: [u8; 4096] = [0; 4096];
         while self.padding > 0 {
-            let count = self.padding.min(ZEROS.len() as u64);
-            self.push(&ZEROS[..count as usize])?;
-            self.padding -= count;
+            let room = self.room()?;
+            let count = usize::try_from(self.padding).map_or(room, |left| left.min(room));
+            self.buffer[self.filled..self.filled + count].fill(0);
+            self.filled += count;
+            self.padding -= count as u64;
         }
         self.write_segment(Position::Last)?;
+        self.buffer.holds_no_secret();
         Ok(self.inner)
     }
 
     /// Adds plaintext, writing each full segment once more follows it.
     fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            if self.buffer.len() == self.cipher.full_plaintext_len() {
-                self.write_segment(Position::Inner)?;
-            }
-            let room = self.cipher.full_plaintext_len() - self.buffer.len();
+            let room = self.room()?;
             let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.buffer.extend_from_slice(now);
+            self.buffer[self.filled..self.filled + now.len()].copy_from_slice(now);
+            self.filled += now.len();
             bytes = later;
         }
         Ok(())
     }
 
+    /// Bytes of plaintext that the current segment still takes, at least one: a full segment is
+    /// written, since something follows it.
+    fn room(&mut self) -> io::Result<usize> {
+        if self.filled == self.cipher.full_plaintext_len() {
+            self.write_segment(Position::Inner)?;
+        }
+        Ok(self.cipher.full_plaintext_len() - self.filled)
+    }
+
+    /// Afterwards nothing but ciphertext is in the buffer.
     fn write_segment(&mut self, position: Position) -> io::Result<()> {
+        let segment = &mut self.buffer[..self.filled + TAG_LEN];
         self.cipher
-            .seal(&mut self.buffer, position)
+            .seal(segment, position)
             .expect("the declared length keeps segment numbers in range");
-        self.inner.write_all(&self.buffer)?;
-        self.buffer.clear();
+        self.inner.write_all(segment)?;
+        self.filled = 0;
         Ok(())
     }
 }

@@ -77,21 +77,24 @@ impl SegmentCipher {
         self.full_ciphertext_len() - TAG_LEN
     }
 
-    /// Encrypts `buffer` in place and appends the tag. `None` past the format's last segment
-    /// number, which [`crate::MAX_PLAINTEXT_BYTES`] keeps out of reach.
-    pub(crate) fn seal(&mut self, buffer: &mut Vec<u8>, position: Position) -> Option<()> {
+    /// Encrypts all but the last 16 bytes of `buffer` in place and puts the tag there. `None` past
+    /// the format's last segment number, which [`crate::MAX_PLAINTEXT_BYTES`] keeps out of reach.
+    pub(crate) fn seal(&mut self, buffer: &mut [u8], position: Position) -> Option<()> {
         let nonce = self.take_nonce(position)?;
         self.key.seal(nonce, &[], buffer)
     }
 
-    /// Decrypts `buffer` in place and removes the tag.
-    pub(crate) fn open(
+    /// Decrypts `buffer` in place and gives its plaintext, which is all but the last 16 bytes.
+    pub(crate) fn open<'a>(
         &mut self,
-        buffer: &mut Vec<u8>,
+        buffer: &'a mut [u8],
         position: Position,
-    ) -> Result<(), OpenError> {
+    ) -> Result<&'a [u8], OpenError> {
         let nonce = self.take_nonce(position).ok_or(OpenError::Refused)?;
-        self.key.open(nonce, &[], buffer).ok_or(OpenError::Refused)
+        self.key
+            .open(nonce, &[], buffer)
+            .ok_or(OpenError::Refused)?;
+        Ok(&buffer[..buffer.len() - TAG_LEN])
     }
 
     /// Uses up the next segment number, so that no nonce serves twice.
@@ -156,8 +159,8 @@ mod tests {
             &header(&[2; 39]),
         )
         .unwrap();
-        assert!(cipher.seal(&mut vec![1, 2, 3], Position::Last).is_some());
-        assert!(cipher.seal(&mut vec![1, 2, 3], Position::Last).is_none());
+        assert!(cipher.seal(&mut [0; 19], Position::Last).is_some());
+        assert!(cipher.seal(&mut [0; 19], Position::Last).is_none());
     }
 
     #[test]

@@ -27,9 +27,12 @@ impl PublicKey {
     /// # Panics
     /// When the operating system has no random source.
     pub fn wrap(&self, data_key: &DataKey) -> Result<String, WrapError> {
-        jwe::encrypt(DATA_KEY_TYPE, data_key.to_jwk(), self.thumbprint(), |cek| {
-            self.encrypt_cek(cek)
-        })
+        jwe::encrypt(
+            DATA_KEY_TYPE,
+            &data_key.to_jwk(),
+            self.thumbprint(),
+            |cek| self.encrypt_cek(cek),
+        )
     }
 }
 
@@ -81,10 +84,12 @@ impl PrivateKey {
 /// When the operating system has no random source.
 pub fn gate(gate_key: &PublicKey, inner_jwe: &str) -> Result<String, WrapError> {
     wrapped_for(inner_jwe).ok_or(WrapError::NotAWrap)?;
-    let payload = Zeroizing::new(inner_jwe.as_bytes().to_vec());
-    let jwe = jwe::encrypt(GATED_TYPE, payload, gate_key.thumbprint(), |cek| {
-        gate_key.encrypt_cek(cek)
-    })?;
+    let jwe = jwe::encrypt(
+        GATED_TYPE,
+        inner_jwe.as_bytes(),
+        gate_key.thumbprint(),
+        |cek| gate_key.encrypt_cek(cek),
+    )?;
     if jwe.len() > MAX_WRAP_BYTES {
         return Err(WrapError::TooLong {
             max: MAX_WRAP_BYTES,

@@ -7,7 +7,10 @@ use std::{fs, path::Path};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{KeyError, PrivateKey, aead::Aes256Gcm};
+use crate::{
+    KeyError, PrivateKey,
+    aead::{Aes256Gcm, TAG_LEN},
+};
 
 #[derive(Deserialize)]
 struct Vectors<G> {
@@ -100,7 +103,8 @@ fn aes_gcm() {
         let opened = cipher.open(nonce, &vector.aad.0, &mut buffer);
         let case = vector.tc_id;
         if vector.result == "valid" {
-            assert!(opened.is_some() && buffer == vector.msg.0, "{case}");
+            let plaintext = &buffer[..buffer.len() - TAG_LEN];
+            assert!(opened.is_some() && plaintext == vector.msg.0, "{case}");
             cipher.seal(nonce, &vector.aad.0, &mut buffer).unwrap();
             assert_eq!(buffer, sealed, "{case}");
             counts.valid += 1;

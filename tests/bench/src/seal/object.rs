@@ -50,10 +50,10 @@ impl Object {
 
     /// From the payload's file to the object's.
     pub(crate) fn seal(&self) -> Result<()> {
-        let mut payload = File::open(self.folder.join("payload"))?;
+        let payload = File::open(self.folder.join("payload"))?;
         let sealed = self.written_over("sealed")?;
         let mut sealer = Sealer::new(sealed, &self.data_key, &ASSOCIATED_DATA, self.length)?;
-        std::io::copy(&mut payload, &mut sealer)?;
+        sealer.read_from(payload)?;
         sealer.finish()?;
         Ok(())
     }
@@ -62,8 +62,7 @@ impl Object {
     pub(crate) fn open(&self) -> Result<()> {
         let sealed = File::open(self.folder.join("sealed"))?;
         let mut opener = Opener::new(sealed, &self.data_key, &ASSOCIATED_DATA)?;
-        let mut opened = self.written_over("opened")?;
-        std::io::copy(&mut opener, &mut opened)?;
+        opener.write_to(self.written_over("opened")?)?;
         Ok(())
     }
 

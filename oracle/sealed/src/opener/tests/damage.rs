@@ -1,7 +1,6 @@
 //! Every way in which an object can be damaged or taken for another: all are refused alike.
 
 use super::*;
-use crate::aead::TAG_LEN;
 
 /// Two full segments and a third that is cut short by the end.
 const LEN: usize = FIRST + OTHER + 5_000 - 8;
