@@ -240,6 +240,11 @@ impl Blinding {
         self.key(of::PARTICIPANT, &[id.as_bytes()])
     }
 
+    /// Collection `records`: a key like a participant's, at which never anything lies.
+    pub(crate) fn nobody(&self, patient: &Pseudonym) -> Result<String, KeyError> {
+        self.key(of::PARTICIPANT, &[b"nobody", patient.as_bytes()])
+    }
+
     /// Collection `records`: from a certificate to its participant.
     pub(crate) fn thumbprint(&self, thumbprint: &Digest) -> Result<String, KeyError> {
         self.key(of::THUMBPRINT, &[thumbprint.as_bytes()])

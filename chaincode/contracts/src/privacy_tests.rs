@@ -385,7 +385,9 @@ async fn who_knows_every_identifier_finds_no_private_value_in_the_blocks() {
             }
             let value: serde_json::Value = serde_json::from_slice(value).unwrap();
             let bare = unsalted(&value);
-            guesses.insert(Digest::of(&canonical_json(&bare).unwrap()));
+            if bare != value {
+                guesses.insert(Digest::of(&canonical_json(&bare).unwrap()));
+            }
             guesses.insert(Digest::of(&canonical_json(&bare["value"]).unwrap()));
             let salt = match &value {
                 serde_json::Value::String(salt) => salt.parse::<Digest>().is_ok(),
@@ -415,7 +417,7 @@ async fn who_knows_every_identifier_finds_no_private_value_in_the_blocks() {
 async fn two_devices_under_one_id_have_keys_that_do_not_agree() {
     let first = Life::live().await.world;
     let mut second = World::empty();
-    second.random();
+    second.randoms(2);
     let registration = second.registration(Oracle1, Role::Oracle);
     let tx = second.register_participant(registration);
     second.ok(Oracle1, tx).await;

@@ -260,6 +260,11 @@ impl World {
         *Digest::of_parts(&[b"random", &self.randoms.to_be_bytes()]).as_bytes()
     }
 
+    /// Passes over random bytes.
+    pub(crate) fn randoms(&mut self, count: u64) {
+        self.randoms += count;
+    }
+
     // Calls.
 
     /// Runs a transaction as `who`, twice, and commits it if it is a submit that succeeds.
