@@ -84,6 +84,12 @@ pub enum ClientError {
         /// The limit.
         limit: u64,
     },
+    /// A list has more items than this program takes at once.
+    #[error("the list has more than {limit} items: ask for a shorter period")]
+    LongList {
+        /// The limit.
+        limit: usize,
+    },
     /// A record was released, but is not the one that the ledger registered.
     #[error("record {record_id} is not the one on the ledger: {what} differs")]
     Integrity {
@@ -105,6 +111,18 @@ pub enum ClientError {
     Key {
         /// Why.
         problem: String,
+    },
+    /// Words cannot be sealed for those who should read them.
+    #[error("the text cannot be sealed: {problem}")]
+    Letter {
+        /// Why.
+        problem: String,
+    },
+    /// A grant's keys cannot be handed over.
+    #[error("the keys cannot be handed over: {problem}")]
+    Sharing {
+        /// Why.
+        problem: &'static str,
     },
     /// A local file cannot be read or written.
     #[error("a local file cannot be used")]

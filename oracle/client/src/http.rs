@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fabric_msp::{MspId, SigningIdentity};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -26,6 +26,8 @@ use crate::{
 pub(crate) const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How long the oracle may take until the answer begins. A read waits for a commit.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(90);
+/// The same for a request with a large body, which has to go through first.
+const LARGE_BODY_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -65,6 +67,30 @@ impl Http {
         read_json(response).await
     }
 
+    /// Gets an answer in the form that `accept` names, with its head.
+    pub(crate) async fn get_as(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+        accept: HeaderValue,
+    ) -> Result<(HeaderMap, Bytes), ClientError> {
+        let target = format!("{path}{}", encode_query(query));
+        let headers = HeaderMap::from_iter([(header::ACCEPT, accept)]);
+        let response = self
+            .send(Method::GET, &target, headers, Bytes::new())
+            .await?;
+        let headers = response.headers().clone();
+        Ok((headers, read_limited(response).await?))
+    }
+
+    /// Gets an answer of at most `limit` bytes.
+    pub(crate) async fn get_within(&self, path: &str, limit: usize) -> Result<Bytes, ClientError> {
+        let response = self
+            .send_large(Method::GET, path, HeaderMap::new(), Bytes::new())
+            .await?;
+        read_within(response, limit).await
+    }
+
     /// Posts JSON, gets JSON.
     pub(crate) async fn post_json<T: DeserializeOwned>(
         &self,
@@ -93,10 +119,7 @@ impl Http {
         body: Bytes,
     ) -> Result<T, ClientError> {
         let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONTENT_TYPE,
-            http::HeaderValue::from_static(content_type),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         let response = self.send(Method::POST, path, headers, body).await?;
         read_json(response).await
     }
@@ -104,6 +127,30 @@ impl Http {
     /// Sends a request; an answer that is not a success becomes [`ClientError::Refused`].
     pub(crate) async fn send(
         &self,
+        method: Method,
+        target: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError> {
+        self.send_within(RESPONSE_TIMEOUT, method, target, headers, body)
+            .await
+    }
+
+    /// As [`Http::send`], for a body that takes a while to go through.
+    pub(crate) async fn send_large(
+        &self,
+        method: Method,
+        target: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError> {
+        self.send_within(LARGE_BODY_TIMEOUT, method, target, headers, body)
+            .await
+    }
+
+    async fn send_within(
+        &self,
+        timeout: Duration,
         method: Method,
         target: &str,
         headers: HeaderMap,
@@ -118,7 +165,7 @@ impl Http {
                     what: "a path of the API",
                 })?;
         *request.headers_mut() = headers;
-        let response = tokio::time::timeout(RESPONSE_TIMEOUT, self.client.request(request))
+        let response = tokio::time::timeout(timeout, self.client.request(request))
             .await
             .map_err(|elapsed| self.unreachable(elapsed))?
             .map_err(|error| self.unreachable(error))?;
@@ -138,7 +185,9 @@ impl Http {
     }
 }
 
-async fn read_json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, ClientError> {
+pub(crate) async fn read_json<T: DeserializeOwned>(
+    response: Response<Incoming>,
+) -> Result<T, ClientError> {
     let body = read_limited(response).await?;
     serde_json::from_slice(&body).map_err(|_| ClientError::Malformed {
         what: "JSON of the API",
@@ -147,11 +196,15 @@ async fn read_json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<
 
 async fn read_limited(response: Response<Incoming>) -> Result<Bytes, ClientError> {
     let limit = usize::try_from(JSON_BYTES_MAX).unwrap_or(usize::MAX);
+    read_within(response, limit).await
+}
+
+async fn read_within(response: Response<Incoming>, limit: usize) -> Result<Bytes, ClientError> {
     match Limited::new(response.into_body(), limit).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(ClientError::TooLarge {
-                limit: JSON_BYTES_MAX,
+                limit: limit as u64,
             })
         }
         Err(_) => Err(ClientError::Malformed {

@@ -10,14 +10,20 @@
 //! The command line `salus` is a thin layer over this library.
 
 mod client;
+pub mod consent;
+pub mod custody;
+pub mod erasing;
 mod error;
+pub mod evidence;
 mod http;
+pub mod key_files;
+pub mod letters;
 pub mod opening;
 mod profile;
 pub mod publish;
 pub mod signing;
 
-pub use client::{Changed, Client, Registered};
+pub use client::{Client, HeldWraps, RecordSubmitted, Recorded, Registered, Submission};
 pub use error::{ClientError, Problem};
 pub use opening::{OpenedRecord, SealedRecord};
-pub use profile::{Profile, ProfileError};
+pub use profile::{Custody, Profile, ProfileError};

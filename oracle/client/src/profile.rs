@@ -29,6 +29,19 @@ pub struct Profile {
     pub encryption_key_file: Option<PathBuf>,
     /// `channel`: the Fabric channel that signed requests name.
     pub channel: String,
+    /// `custody`: who holds the data keys of this person's records.
+    pub custody: Custody,
+}
+
+/// Who holds the data keys of a patient's records, beside those to whom they were released.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Custody {
+    /// The organisation's oracle too: it hands keys to those whom a grant permits.
+    #[default]
+    Organization,
+    /// The patient alone: this client wraps keys for those to whom a grant is given.
+    Patient,
 }
 
 /// What is wrong with a profile.
@@ -74,6 +87,8 @@ struct RawProfile {
     msp_dir: PathBuf,
     encryption_key_file: Option<PathBuf>,
     channel: Option<String>,
+    #[serde(default)]
+    custody: Custody,
 }
 
 impl Profile {
@@ -116,6 +131,7 @@ impl Profile {
             msp_dir: folder.join(raw.msp_dir),
             encryption_key_file: raw.encryption_key_file.map(|file| folder.join(file)),
             channel: raw.channel.unwrap_or_else(|| DEFAULT_CHANNEL.to_owned()),
+            custody: raw.custody,
         })
     }
 }
@@ -142,6 +158,10 @@ mod tests {
         assert_eq!(profile.channel, DEFAULT_CHANNEL);
         assert_eq!(profile.msp_dir, Path::new("msp"));
         assert_eq!(profile.encryption_key_file, None);
+        assert_eq!(profile.custody, Custody::Organization);
+        let own = load(&format!("{MINIMAL}custody = \"patient\"\n")).unwrap();
+        assert_eq!(own.custody, Custody::Patient);
+        assert!(load(&format!("{MINIMAL}custody = \"nobody\"\n")).is_err());
     }
 
     #[test]

@@ -1,14 +1,24 @@
 //! The command line of Salus.
 
+mod access;
 mod args;
+mod audit;
+mod consents;
 mod devices;
+mod emergencies;
+mod erasures;
 mod grants;
+mod guardians;
 mod keys;
 mod output;
 mod participants;
+mod policies;
 mod publish;
 mod reads;
 mod records;
+mod submissions;
+mod verify;
+mod wording;
 
 use std::process::ExitCode;
 
@@ -17,8 +27,11 @@ use clap::Parser as _;
 use salus::{Client, ClientError, Profile, publish::PublishError};
 
 use crate::{
-    args::{Command, DeviceCommand, DevicesCommand, GrantsCommand, KeysCommand},
-    args::{ParticipantsCommand, ReadsCommand, RecordsCommand, Salus},
+    args::{
+        AccessCommand, AuditCommand, Command, DeviceCommand, DevicesCommand, EmergenciesCommand,
+        GrantsCommand, GuardiansCommand, KeysCommand, ParticipantsCommand, PoliciesCommand,
+        ReadsCommand, RecordsCommand, Salus,
+    },
     output::Output,
 };
 
@@ -54,38 +67,110 @@ async fn run(args: &Salus) -> Result<()> {
     let out = Output::new(args.json);
     match &args.command {
         Command::Keys(KeysCommand::Create(create)) => keys::create(create, out),
+        Command::Keys(KeysCommand::Rotate(rotate)) => {
+            keys::rotate(&profile(args)?, rotate, out).await
+        }
         Command::Device(DeviceCommand::Publish(publish)) => publish::publish(publish, out).await,
-        Command::Participants(command) => {
-            let client = client(args)?;
-            match command {
-                ParticipantsCommand::Add(add) => participants::add(&client, add, out).await,
-                ParticipantsCommand::List(list) => participants::list(&client, list, out).await,
-            }
+        Command::Records(RecordsCommand::SignRead(sign)) => {
+            records::sign_read(&profile(args)?, sign, out)
         }
-        Command::Devices(command) => {
-            let client = client(args)?;
-            match command {
-                DevicesCommand::Add(add) => devices::add(&client, add, out).await,
-                DevicesCommand::List => devices::list(&client, out).await,
-            }
+        Command::Participants(command) => participants(&client(args)?, command, out).await,
+        Command::Devices(command) => devices(&client(args)?, command, out).await,
+        Command::Records(command) => records(&client(args)?, command, out).await,
+        Command::Grants(command) => grants(&client(args)?, command, out).await,
+        Command::Policies(command) => policies(&client(args)?, command, out).await,
+        Command::Guardians(command) => guardians(&client(args)?, command, out).await,
+        Command::Access(command) => access(&client(args)?, command, out).await,
+        Command::Emergencies(command) => emergencies(&client(args)?, command, out).await,
+        Command::Notices(notices) => emergencies::notices(&client(args)?, notices, out).await,
+        Command::Reads(command) => reads(&client(args)?, command, out).await,
+        Command::Verify(verify) => {
+            let profile = args.profile.as_ref().map(|_| profile(args)).transpose()?;
+            verify::verify_record(profile.as_ref(), verify, out).await
         }
-        Command::Records(command) => {
-            let client = client(args)?;
-            match command {
-                RecordsCommand::List(list) => records::list(&client, list, out).await,
-                RecordsCommand::Read(read) => records::read(&client, read, out).await,
-                RecordsCommand::SignRead(sign) => records::sign_read(&profile(args)?, sign, out),
-            }
+        Command::Audit(AuditCommand::Check(check)) => {
+            audit::check(&client(args)?, check, out).await
         }
-        Command::Grants(command) => {
-            let client = client(args)?;
-            match command {
-                GrantsCommand::Give(give) => grants::give(&client, give, out).await,
-                GrantsCommand::Revoke(revoke) => grants::revoke(&client, revoke, out).await,
-                GrantsCommand::List(list) => grants::list(&client, list, out).await,
-            }
-        }
-        Command::Reads(ReadsCommand::List(list)) => reads::list(&client(args)?, list, out).await,
+    }
+}
+
+async fn participants(client: &Client, command: &ParticipantsCommand, out: Output) -> Result<()> {
+    match command {
+        ParticipantsCommand::Add(add) => participants::add(client, add, out).await,
+        ParticipantsCommand::List(list) => participants::list(client, list, out).await,
+    }
+}
+
+async fn devices(client: &Client, command: &DevicesCommand, out: Output) -> Result<()> {
+    match command {
+        DevicesCommand::Add(add) => devices::add(client, add, out).await,
+        DevicesCommand::List => devices::list(client, out).await,
+    }
+}
+
+async fn records(client: &Client, command: &RecordsCommand, out: Output) -> Result<()> {
+    match command {
+        RecordsCommand::List(list) => records::list(client, list, out).await,
+        RecordsCommand::Read(read) => records::read(client, read, out).await,
+        RecordsCommand::SignRead(_) => Ok(()),
+        RecordsCommand::Explain(explain) => records::explain(client, explain, out).await,
+        RecordsCommand::Submit(submit) => submissions::submit(client, submit, out).await,
+        RecordsCommand::Amend(amend) => submissions::amend(client, amend, out).await,
+        RecordsCommand::Versions(versions) => erasures::versions(client, versions, out).await,
+        RecordsCommand::Erase(erase) => erasures::erase(client, erase, out).await,
+        RecordsCommand::Prove(prove) => verify::prove(client, prove, out).await,
+    }
+}
+
+async fn grants(client: &Client, command: &GrantsCommand, out: Output) -> Result<()> {
+    match command {
+        GrantsCommand::Give(give) => grants::give(client, give, out).await,
+        GrantsCommand::Show(show) => grants::show(client, show, out).await,
+        GrantsCommand::Revoke(revoke) => grants::revoke(client, revoke, out).await,
+        GrantsCommand::List(list) => grants::list(client, list, out).await,
+        GrantsCommand::Share(share) => grants::share(client, share, out).await,
+        GrantsCommand::ImportConsent(import) => consents::import(client, import, out).await,
+        GrantsCommand::ExportConsent(export) => consents::export(client, export, out).await,
+    }
+}
+
+async fn policies(client: &Client, command: &PoliciesCommand, out: Output) -> Result<()> {
+    match command {
+        PoliciesCommand::Set(set) => policies::set(client, set, out).await,
+        PoliciesCommand::Withdraw(withdraw) => policies::withdraw(client, withdraw, out).await,
+        PoliciesCommand::List(list) => policies::list(client, list, out).await,
+    }
+}
+
+async fn guardians(client: &Client, command: &GuardiansCommand, out: Output) -> Result<()> {
+    match command {
+        GuardiansCommand::Add(add) => guardians::add(client, add, out).await,
+        GuardiansCommand::List(list) => guardians::list(client, list, out).await,
+        GuardiansCommand::Remove(remove) => guardians::remove(client, remove, out).await,
+    }
+}
+
+async fn access(client: &Client, command: &AccessCommand, out: Output) -> Result<()> {
+    match command {
+        AccessCommand::Ask(ask) => access::ask(client, ask, out).await,
+        AccessCommand::List(list) => access::list(client, list, out).await,
+        AccessCommand::Refuse(refuse) => access::refuse(client, refuse, out).await,
+    }
+}
+
+async fn emergencies(client: &Client, command: &EmergenciesCommand, out: Output) -> Result<()> {
+    match command {
+        EmergenciesCommand::Declare(declare) => emergencies::declare(client, declare, out).await,
+        EmergenciesCommand::List(list) => emergencies::list(client, list, out).await,
+        EmergenciesCommand::Review(review) => emergencies::review(client, review, out).await,
+    }
+}
+
+async fn reads(client: &Client, command: &ReadsCommand, out: Output) -> Result<()> {
+    match command {
+        ReadsCommand::List(list) => reads::list(client, list, out).await,
+        ReadsCommand::Show(show) => reads::show(client, show, out).await,
+        ReadsCommand::Export(export) => reads::export(client, export, out).await,
     }
 }
 
@@ -102,6 +187,12 @@ fn client(args: &Salus) -> Result<Client> {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<erasures::Unfinished>() {
+        return EXIT_UNREACHABLE;
+    }
+    if error.is::<verify::NotVerified>() || error.is::<audit::Incomplete>() {
+        return EXIT_NOT_OPENED;
+    }
     match (
         error.downcast_ref::<ClientError>(),
         error.downcast_ref::<PublishError>(),

@@ -2,8 +2,9 @@
 
 use std::io::{self, Write as _};
 
-use salus::{ClientError, publish::PublishError};
+use salus::{ClientError, Recorded, publish::PublishError};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,49 @@ impl Output {
         }
     }
 
+    /// Whether programs read what is printed.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Prints each item as a line of JSON.
+    pub(crate) fn lines<T: Serialize>(self, items: &[T]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        for item in items {
+            writeln!(stdout, "{}", serde_json::to_string(item)?)?;
+        }
+        Ok(())
+    }
+
+    /// Prints what a change did and where it is on the ledger.
+    pub(crate) fn recorded(
+        self,
+        members: &[(&str, &str)],
+        recorded: &Recorded,
+        sentence: &str,
+    ) -> io::Result<()> {
+        let Recorded {
+            transaction_id,
+            block_number,
+        } = recorded;
+        let mut value: Map<String, Value> = members
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), Value::from(*text)))
+            .collect();
+        value.insert("transaction_id".to_owned(), transaction_id.as_str().into());
+        value.insert("block_number".to_owned(), (*block_number).into());
+        let sentence = format!("{sentence}, transaction {transaction_id} in block {block_number}");
+        self.result(&value, &sentence)
+    }
+
+    /// Says on standard error how far something is, to people only.
+    pub(crate) fn progress(self, what: &str, done: usize, total: usize) {
+        if !self.json {
+            // Nothing is lost when standard error is closed.
+            let _ = writeln!(io::stderr().lock(), "{what}: {done} of {total}");
+        }
+    }
+
     /// Prints a list: each item a line of JSON, or a table.
     pub(crate) fn list<T: Serialize, const N: usize>(
         self,
@@ -33,13 +77,10 @@ impl Output {
         heads: [&str; N],
         row: impl Fn(&T) -> [String; N],
     ) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
         if self.json {
-            for item in items {
-                writeln!(stdout, "{}", serde_json::to_string(item)?)?;
-            }
-            return Ok(());
+            return self.lines(items);
         }
+        let mut stdout = io::stdout().lock();
         let rows: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned))
             .chain(items.iter().map(row))
             .collect();
@@ -78,7 +119,8 @@ fn advice(error: &anyhow::Error) -> Option<String> {
     let error = error.downcast_ref::<ClientError>()?;
     if let Some(read_id) = error.denied_read() {
         return Some(format!(
-            "ask the patient for a grant; the denial is on the ledger as transaction {read_id}"
+            "`salus records explain` says which grant is missing, `salus access ask` asks the \
+             patient for it; the denial is on the ledger as transaction {read_id}"
         ));
     }
     match error {

@@ -9,14 +9,16 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use contract_interface::{
-    AuthorizeRead, PageRequest, Purpose, Record, RecordFilter, RecordId, segment,
+    AuthorizeRead, Decision, PageRequest, Record, RecordFilter, RecordId, access::Explanation,
+    segment,
 };
 use salus::{Client, Profile, signing};
 use serde_json::json;
 
 use crate::{
-    args::{RecordsList, RecordsRead, RecordsSignRead},
+    args::{RecordsExplain, RecordsList, RecordsRead, RecordsSignRead},
     output::Output,
+    wording,
 };
 
 /// Readable by its owner only.
@@ -70,21 +72,22 @@ pub(crate) async fn read(client: &Client, args: &RecordsRead, out: Output) -> Re
         (None, None) => Vec::new(),
     };
     for id in ids {
-        read_one(client, &id, args.purpose, args, out).await?;
+        read_one(client, &id, args, out).await?;
     }
     Ok(())
 }
 
 /// Reads one record to standard output or into the folder; a file appears whole or not at all.
-async fn read_one(
-    client: &Client,
-    id: &RecordId,
-    purpose: Purpose,
-    args: &RecordsRead,
-    out: Output,
-) -> Result<()> {
+async fn read_one(client: &Client, id: &RecordId, args: &RecordsRead, out: Output) -> Result<()> {
+    let request = AuthorizeRead {
+        record_id: *id,
+        purpose: args.purpose,
+        project: args.project.clone(),
+    };
     let Some(folder) = &args.out else {
-        let opened = client.read(id, purpose).await?;
+        let sealed = client.request_read(request).await?;
+        let key = client.key_for(&sealed.wrapped_key)?;
+        let opened = sealed.open(key).await?;
         let mut stdout = io::stdout().lock();
         for reading in &opened.readings {
             stdout.write_all(&reading.payload)?;
@@ -93,7 +96,7 @@ async fn read_one(
         return Ok(());
     };
     fs::create_dir_all(folder)?;
-    let mut sealed = client.request_content(id, purpose).await?;
+    let mut sealed = client.request_read(request).await?;
     let is_segment = sealed.record.metadata.content_type == segment::MEDIA_TYPE;
     let path = folder.join(format!(
         "{id}.{}",
@@ -104,7 +107,7 @@ async fn read_one(
     let mut file = BufWriter::new(
         create_private(&partial).with_context(|| format!("cannot write {}", partial.display()))?,
     );
-    let key = client.encryption_key()?;
+    let key = client.key_for(&sealed.wrapped_key)?;
     let readings = if is_segment {
         let opened = sealed.open(key).await?;
         for reading in &opened.readings {
@@ -136,7 +139,7 @@ async fn read_one(
 
 /// Makes a file for opened readings that only its owner may read, anew: one that lies there from
 /// before keeps its mode and may be a link to elsewhere.
-fn create_private(path: &Path) -> io::Result<File> {
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -154,10 +157,63 @@ pub(crate) fn sign_read(profile: &Profile, args: &RecordsSignRead, out: Output) 
     let body = AuthorizeRead {
         record_id: args.record,
         purpose: args.purpose,
+        project: args.project.clone(),
     };
     let request = signing::sign(&identity, &profile.channel, body)?;
     out.result(&json!({ "request": request }), &request)?;
     Ok(())
+}
+
+pub(crate) async fn explain(client: &Client, args: &RecordsExplain, out: Output) -> Result<()> {
+    let explanation = client
+        .explain_read(
+            &args.record,
+            args.purpose,
+            args.reader,
+            args.project.as_ref(),
+            args.at,
+        )
+        .await?;
+    out.result(&explanation, &in_words(&explanation))?;
+    Ok(())
+}
+
+fn in_words(explanation: &Explanation) -> String {
+    let verdict = &explanation.verdict;
+    let permitted = verdict.reason.decision() == Decision::Permit;
+    let mut lines = vec![format!(
+        "{}: {} ({})",
+        if permitted { "permitted" } else { "denied" },
+        wording::reason(verdict.reason),
+        verdict.reason
+    )];
+    if let Some(rule) = &verdict.rule {
+        let role = if permitted {
+            "by"
+        } else {
+            "nearest or deciding"
+        };
+        lines.push(format!("  {role}: {}", wording::rule_ref(rule)));
+    }
+    if !permitted {
+        lines.push(format!("  what to do: {}", wording::advice(verdict.reason)));
+        lines.push(format!(
+            "  the patient is with {}, the record is kept by {}",
+            explanation.patient_msp, explanation.registrar
+        ));
+    }
+    for considered in &explanation.considered {
+        let says = match considered.misses {
+            None => "applies".to_owned(),
+            Some(reason) => format!("does not apply: {}", wording::reason(reason)),
+        };
+        lines.push(format!(
+            "  {} by {}: {says}",
+            wording::decision(considered.decision),
+            wording::rule_ref(&considered.rule)
+        ));
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -165,6 +221,46 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_denial_says_which_grant_is_missing_and_whom_to_ask() {
+        let explanation: Explanation = serde_json::from_value(json!({
+            "verdict": {
+                "reason": "PURPOSE_NOT_COVERED",
+                "rule": { "level": "grant", "grant_id": "0a".repeat(16), "version": 1 },
+            },
+            "considered": [
+                {
+                    "rule": { "level": "grant", "grant_id": "0a".repeat(16), "version": 1 },
+                    "decision": "permit",
+                    "misses": "PURPOSE_NOT_COVERED",
+                },
+                {
+                    "rule": {
+                        "level": "policy",
+                        "policy_id": "0b".repeat(16),
+                        "msp_id": "Org1MSP",
+                        "version": 2,
+                    },
+                    "decision": "deny",
+                },
+            ],
+            "registrar": "Org1MSP",
+            "patient_msp": "Org3MSP",
+        }))
+        .unwrap();
+        let words = in_words(&explanation);
+        for part in [
+            "denied: the grant is for other purposes",
+            &format!("grant {}", "0a".repeat(16)),
+            "salus access ask",
+            "with Org3MSP, the record is kept by Org1MSP",
+            "deny by the policy",
+            "version 2): applies",
+        ] {
+            assert!(words.contains(part), "{part:?} is not in {words}");
+        }
+    }
 
     #[test]
     fn opened_readings_are_not_readable_by_others() {

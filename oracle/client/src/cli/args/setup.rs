@@ -1,0 +1,90 @@
+//! Keys, participants, devices.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use contract_interface::{DeviceId, MspId, ParticipantId, Pseudonym, Role, UtcTime};
+
+use super::forms::role;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make an RSA-3072 key pair: private.jwk stays with you, public.jwk is registered.
+    Create(KeysCreate),
+    /// Replace your key by a new one, or go on with a replacement that was interrupted: registers
+    /// the new key, and where only you hold your records' keys wraps them all anew.
+    Rotate(KeysRotate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysRotate {
+    /// Delete the key before, once nothing is wrapped for it any more. Letters that were sealed for
+    /// it cannot be opened afterwards.
+    #[arg(long)]
+    pub(crate) forget_previous: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysCreate {
+    /// Folder for the two files; existing ones are never overwritten.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ParticipantsCommand {
+    /// Register someone of your organisation.
+    Add(ParticipantsAdd),
+    /// List participants.
+    List(ParticipantsList),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ParticipantsAdd {
+    /// What the participant is: patient, provider, oracle, admin or auditor.
+    #[arg(long, value_parser = role)]
+    pub(crate) role: Role,
+    /// The participant's certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: PathBuf,
+    /// The participant's public encryption key (JWK).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) encryption_key: Option<PathBuf>,
+    /// The ID to register under, to renew a certificate; a new random one otherwise.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) id: Option<ParticipantId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ParticipantsList {
+    /// Only this role. Patients are listed only when asked for.
+    #[arg(long, value_parser = role)]
+    pub(crate) role: Option<Role>,
+    /// Only this organisation.
+    #[arg(long, value_name = "MSP")]
+    pub(crate) organization: Option<MspId>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevicesCommand {
+    /// Register a device and bind it to a patient.
+    Add(DevicesAdd),
+    /// List your organisation's devices.
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevicesAdd {
+    /// The device ID: the common name of its certificate.
+    #[arg(long)]
+    pub(crate) device: DeviceId,
+    /// The device's certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: PathBuf,
+    /// Whom it measures.
+    #[arg(long, value_name = "PSEUDONYM")]
+    pub(crate) patient: Pseudonym,
+    /// From when it measures this patient; readings before are refused. Now, if left out.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<UtcTime>,
+}

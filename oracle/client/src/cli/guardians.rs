@@ -1,0 +1,118 @@
+//! `salus guardians`.
+
+use anyhow::{Context as _, Result};
+use contract_interface::{
+    DelegationId, PageRequest, Pseudonym, RevokeDelegation,
+    access::{Delegation, DelegationEntry, DelegationFilter},
+};
+use salus::{Client, signing};
+
+use crate::{
+    args::{GuardiansAdd, GuardiansList, GuardiansRemove},
+    grants::from_now,
+    output::Output,
+};
+
+pub(crate) async fn add(client: &Client, args: &GuardiansAdd, out: Output) -> Result<()> {
+    let now = signing::now()?;
+    let delegation = Delegation {
+        delegation_id: DelegationId::from_bytes(signing::random()?),
+        patient: patient(client, args.patient).await?,
+        guardian: args.guardian,
+        powers: args.powers.clone(),
+        basis: args.basis.into(),
+        valid_from: match args.valid_from {
+            Some(time) => time,
+            None => from_now(now)?,
+        },
+        valid_until: args.valid_until.from(now)?,
+    };
+    delegation
+        .validate()
+        .map_err(|error| anyhow::anyhow!("the delegation is not {}", error.expected))?;
+    let (id, until) = (delegation.delegation_id, delegation.valid_until);
+    let recorded = client.delegate(delegation).await?;
+    out.recorded(
+        &[("delegation_id", &id.to_string())],
+        &recorded,
+        &format!(
+            "{} may act for the patient until {until}: delegation {id}",
+            args.guardian
+        ),
+    )?;
+    Ok(())
+}
+
+pub(crate) async fn list(client: &Client, args: &GuardiansList, out: Output) -> Result<()> {
+    let filter = DelegationFilter {
+        patient: args.patient,
+        guardian: args.guardian,
+        page: PageRequest::default(),
+    };
+    let delegations = client.delegations(filter).await?;
+    let heads = [
+        "DELEGATION",
+        "PATIENT",
+        "GUARDIAN",
+        "POWERS",
+        "BASIS",
+        "FROM",
+        "UNTIL",
+        "STATUS",
+    ];
+    out.list(&delegations, heads, |entry: &DelegationEntry| {
+        let delegation = &entry.delegation;
+        let powers: Vec<String> = delegation
+            .powers
+            .iter()
+            .map(|power| format!("{power:?}").to_lowercase())
+            .collect();
+        [
+            delegation.delegation_id.to_string(),
+            delegation.patient.to_string(),
+            delegation.guardian.to_string(),
+            powers.join(","),
+            format!("{:?}", delegation.basis).to_lowercase(),
+            delegation.valid_from.to_string(),
+            delegation.valid_until.to_string(),
+            format!("{:?}", entry.status).to_lowercase(),
+        ]
+    })?;
+    Ok(())
+}
+
+pub(crate) async fn remove(client: &Client, args: &GuardiansRemove, out: Output) -> Result<()> {
+    let patient = patient(client, args.patient).await?;
+    let filter = DelegationFilter {
+        patient: Some(patient),
+        ..DelegationFilter::default()
+    };
+    let entry = client
+        .delegations(filter)
+        .await?
+        .into_iter()
+        .find(|entry| entry.delegation.delegation_id == args.delegation)
+        .with_context(|| format!("the patient has no delegation {}", args.delegation))?;
+    let guardian = entry.delegation.guardian;
+    let recorded = client
+        .revoke_delegation(RevokeDelegation {
+            delegation_id: args.delegation,
+            patient,
+            guardian,
+        })
+        .await?;
+    out.recorded(
+        &[("delegation_id", &args.delegation.to_string())],
+        &recorded,
+        &format!("{guardian} no longer acts for the patient"),
+    )?;
+    Ok(())
+}
+
+/// The patient that is named, or the caller.
+pub(crate) async fn patient(client: &Client, named: Option<Pseudonym>) -> Result<Pseudonym> {
+    match named {
+        Some(patient) => Ok(patient),
+        None => Ok(client.me().await?.participant_id.into()),
+    }
+}

@@ -1,0 +1,308 @@
+//! Data keys that only the patient holds: handing them to those to whom a grant is given, and
+//! wrapping them anew when the patient's own key changes.
+//!
+//! In custody `patient` no oracle can open a record. A grantee's wrap is closed twice: inside for
+//! the grantee, outside for the oracle of the organisation that registered the record, which takes
+//! its layer off only after a permitted read is on the ledger. Both jobs look at what the ledger
+//! has before they change anything, so they may be stopped and run again.
+
+use std::collections::BTreeSet;
+
+use contract_interface::{
+    Decision, GrantEntry, GrantId, GrantStatus, Grantee, KeyWrap, MspId, PageRequest, Participant,
+    ParticipantId, Pseudonym, Record, RecordFilter, RecordStatus, Status,
+    record::{WrapChange, WrapChanges},
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use sealed_object::{DataKey, PublicKey, gate};
+
+use crate::{
+    client::{Client, HeldWraps},
+    error::ClientError,
+    letters::public_key,
+};
+
+/// Questions for wraps that are on their way at one time.
+const QUESTIONS_AT_ONCE: usize = 8;
+/// Records in one change of wraps. With the longest wraps that an 8192-bit key makes, a change of
+/// so many stays below the 256 KiB that an oracle takes.
+const CHANGES_AT_ONCE: usize = 32;
+/// The oracle's answer about a record that another organisation registered.
+const KEY_ELSEWHERE: &str = "KEY_ELSEWHERE";
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Records that are done.
+    pub done: usize,
+    /// Records that are to be done.
+    pub total: usize,
+}
+
+/// What a job did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Records that are as they should be now.
+    pub records: usize,
+    /// Those of them that this job changed.
+    pub changed: usize,
+    /// Records whose keys someone else has still to wrap.
+    pub pending: usize,
+    /// Organisations that registered the other records: theirs are done with their own oracle.
+    pub elsewhere: BTreeSet<MspId>,
+}
+
+/// Hands the keys of all records that a grant covers to the person it names.
+///
+/// # Errors
+/// [`ClientError::Sharing`] when the grant is no standing permit of a person with a registered
+/// key; [`ClientError::Key`] when a record's key is not wrapped for this profile's key; and as
+/// every call.
+pub async fn share(
+    client: &Client,
+    grant_id: &GrantId,
+    patient: Option<Pseudonym>,
+    progress: impl FnMut(Progress),
+) -> Result<Outcome, ClientError> {
+    let entry = client.grant(grant_id, patient).await?;
+    let grantee = grantee(&entry)?;
+    let reader = client.participant(&grantee).await?;
+    let reader_key = match (&reader.encryption_key, reader.status) {
+        (Some(key), Status::Active) => public_key(key)?,
+        _ => {
+            return Err(ClientError::Sharing {
+                problem: "the grantee is not active or has registered no encryption key",
+            });
+        }
+    };
+    let records = own_records(client, entry.patient).await?;
+    let covered: Vec<Record> = records
+        .into_iter()
+        .filter(|record| covers(&entry, &reader, record))
+        .collect();
+    let plan = |held: &HeldWraps| shared_change(client, held, &entry, &reader_key);
+    run(client, covered, plan, progress).await
+}
+
+/// Wraps the keys of all own records for the key in use, in place of the one before.
+///
+/// # Errors
+/// As [`share`].
+pub async fn rewrap(
+    client: &Client,
+    patient: Pseudonym,
+    progress: impl FnMut(Progress),
+) -> Result<Outcome, ClientError> {
+    let records = own_records(client, patient).await?;
+    let plan = |held: &HeldWraps| rewrapped_change(client, held);
+    run(client, records, plan, progress).await
+}
+
+/// How many of a patient's records are wrapped for the key in use, where the organisations' oracles
+/// do it.
+///
+/// # Errors
+/// As every call.
+pub async fn survey(
+    client: &Client,
+    patient: Pseudonym,
+    mut progress: impl FnMut(Progress),
+) -> Result<Outcome, ClientError> {
+    let records = own_records(client, patient).await?;
+    let kid = client.encryption_key()?.public_key().thumbprint();
+    let total = records.len();
+    let mut outcome = Outcome::default();
+    let mut answers = questions(client, records);
+    while let Some((record, held)) = answers.try_next().await? {
+        match held {
+            None => {
+                outcome.elsewhere.insert(record.metadata.registrar);
+            }
+            Some(held) if held.plain(kid).is_some() => outcome.records += 1,
+            Some(_) => outcome.pending += 1,
+        }
+        progress(Progress {
+            done: outcome.records,
+            total,
+        });
+    }
+    Ok(outcome)
+}
+
+fn grantee(entry: &GrantEntry) -> Result<ParticipantId, ClientError> {
+    let problem = |problem| Err(ClientError::Sharing { problem });
+    match entry.grant.rule.grantee {
+        _ if entry.status != GrantStatus::Active => problem("the grant was revoked"),
+        _ if entry.grant.rule.decision == Decision::Deny => problem("the grant is a denial"),
+        Grantee::Participant(id) => Ok(id),
+        _ => problem(
+            "the grant names no person, and a key is handed to persons only: give each of them a \
+             grant",
+        ),
+    }
+}
+
+fn covers(entry: &GrantEntry, reader: &Participant, record: &Record) -> bool {
+    let rule = &entry.grant.rule;
+    rule.purposes.iter().any(|purpose| {
+        rule.misses(reader, &record.metadata, *purpose, rule.project.as_ref())
+            .is_none()
+    })
+}
+
+async fn own_records(client: &Client, patient: Pseudonym) -> Result<Vec<Record>, ClientError> {
+    let filter = RecordFilter {
+        patient,
+        record_type: None,
+        from: None,
+        to: None,
+        page: PageRequest::default(),
+    };
+    let mut records = client.records(filter).await?;
+    records.retain(|record| record.state.status != RecordStatus::Erased);
+    Ok(records)
+}
+
+/// Asks for the wraps of each record; none where another organisation's oracle has to be asked.
+fn questions(
+    client: &Client,
+    records: Vec<Record>,
+) -> impl stream::TryStream<Ok = (Record, Option<HeldWraps>), Error = ClientError> + Unpin + '_ {
+    let ask = move |record: Record| async move {
+        match client.wraps(&record.metadata.record_id).await {
+            Ok(held) => Ok((record, Some(held))),
+            Err(ClientError::Refused(problem)) if problem.code == KEY_ELSEWHERE => {
+                Ok((record, None))
+            }
+            Err(error) => Err(error),
+        }
+    };
+    Box::pin(stream::iter(records).map(ask).buffered(QUESTIONS_AT_ONCE))
+}
+
+/// Changes the wraps of each record as `plan` says, which answers none where nothing is to be done.
+async fn run(
+    client: &Client,
+    records: Vec<Record>,
+    plan: impl Fn(&HeldWraps) -> Result<Option<WrapChange>, ClientError>,
+    mut progress: impl FnMut(Progress),
+) -> Result<Outcome, ClientError> {
+    let total = records.len();
+    let mut outcome = Outcome::default();
+    let mut changes = Vec::new();
+    let mut answers = questions(client, records);
+    while let Some((record, held)) = answers.try_next().await? {
+        match held {
+            None => {
+                outcome.elsewhere.insert(record.metadata.registrar);
+            }
+            Some(held) => match plan(&held)? {
+                Some(change) => changes.push(change),
+                None => outcome.records += 1,
+            },
+        }
+        if changes.len() == CHANGES_AT_ONCE {
+            submit(client, &mut changes, &mut outcome).await?;
+            progress(Progress {
+                done: outcome.records,
+                total,
+            });
+        }
+    }
+    if !changes.is_empty() {
+        submit(client, &mut changes, &mut outcome).await?;
+    }
+    progress(Progress {
+        done: outcome.records,
+        total,
+    });
+    Ok(outcome)
+}
+
+async fn submit(
+    client: &Client,
+    changes: &mut Vec<WrapChange>,
+    outcome: &mut Outcome,
+) -> Result<(), ClientError> {
+    let changes = std::mem::take(changes);
+    let count = changes.len();
+    client.change_wraps(WrapChanges { changes }).await?;
+    outcome.records += count;
+    outcome.changed += count;
+    Ok(())
+}
+
+/// The change that hands a record's key to `reader`; none if it is with the reader already.
+fn shared_change(
+    client: &Client,
+    held: &HeldWraps,
+    entry: &GrantEntry,
+    reader: &PublicKey,
+) -> Result<Option<WrapChange>, ClientError> {
+    let gate_key = public_key(&held.gate)?;
+    let there = held.wraps.iter().any(|wrap| {
+        wrap.kid == reader.thumbprint() && wrap.gate.as_deref() == Some(gate_key.thumbprint())
+    });
+    if there {
+        return Ok(None);
+    }
+    let refused = |error: sealed_object::WrapError| ClientError::Letter {
+        problem: error.to_string(),
+    };
+    let inner = reader.wrap(&own_data_key(client, held)?).map_err(refused)?;
+    let grant_id = entry.grant.grant_id;
+    let outdated = held
+        .wraps
+        .iter()
+        .filter(|wrap| wrap.grant_id == Some(grant_id) && wrap.kid != reader.thumbprint());
+    Ok(Some(WrapChange {
+        record_id: held.record_id,
+        remove: outdated.map(|wrap| wrap.kid.clone()).collect(),
+        add: vec![KeyWrap {
+            kid: reader.thumbprint().to_owned(),
+            jwe: gate(&gate_key, &inner).map_err(refused)?,
+            gate: Some(gate_key.thumbprint().to_owned()),
+            grant_id: Some(grant_id),
+        }],
+    }))
+}
+
+/// The change that wraps a record's key for the key in use; none if it is already.
+fn rewrapped_change(client: &Client, held: &HeldWraps) -> Result<Option<WrapChange>, ClientError> {
+    let current = client.encryption_key()?.public_key();
+    if held.plain(current.thumbprint()).is_some() {
+        return Ok(None);
+    }
+    let data_key = own_data_key(client, held)?;
+    let jwe = current
+        .wrap(&data_key)
+        .map_err(|error| ClientError::Letter {
+            problem: error.to_string(),
+        })?;
+    let outdated = client
+        .keys()?
+        .previous()
+        .map(|key| key.public_key().thumbprint().to_owned());
+    Ok(Some(WrapChange {
+        record_id: held.record_id,
+        remove: outdated.into_iter().collect(),
+        add: vec![KeyWrap::plain(current.thumbprint().to_owned(), jwe)],
+    }))
+}
+
+/// The record's data key, from the wrap for this profile's key or the one before.
+fn own_data_key(client: &Client, held: &HeldWraps) -> Result<DataKey, ClientError> {
+    let keys = client.keys()?;
+    let found = std::iter::once(keys.current())
+        .chain(keys.previous())
+        .find_map(|key| Some((key, held.plain(key.public_key().thumbprint())?)));
+    let problem = |problem: String| ClientError::Key { problem };
+    let (key, wrap) = found.ok_or_else(|| {
+        problem(format!(
+            "the key of record {} is wrapped for none of your keys",
+            held.record_id
+        ))
+    })?;
+    key.unwrap(&wrap.jwe)
+        .map_err(|error| problem(error.to_string()))
+}
