@@ -11,6 +11,7 @@
 //! does not trust them checks what led to them: creator, endorsements and policy.
 
 mod config;
+mod definition;
 mod error;
 mod header;
 mod policy;
@@ -21,9 +22,10 @@ mod tests;
 mod transaction;
 
 pub use config::ChannelConfig;
+pub use definition::ChaincodeDefinition;
 pub use error::BlockError;
 pub use header::{Header, check_chain};
 pub use policy::evaluate_signature_policy;
-pub use read::{Block, MAX_BLOCK_BYTES};
+pub use read::{Block, MAX_BLOCK_BYTES, last_config};
 pub use signatures::{OrdererSignatures, verify_orderers};
 pub use transaction::{Endorser, Transaction, Version};

@@ -244,6 +244,10 @@ impl Certificate {
         &self.0.public_key
     }
 
+    pub(crate) fn has_ed25519_key(&self) -> bool {
+        matches!(self.public_key(), PublicKey::Ed25519(_))
+    }
+
     pub(crate) fn may_sign_certificates(&self) -> bool {
         self.0.extensions.may_sign_certificates
     }

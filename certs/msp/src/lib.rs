@@ -23,6 +23,7 @@ pub mod block;
 mod certificate;
 mod chain;
 mod crl;
+pub mod detached;
 mod error;
 mod extensions;
 mod folder;

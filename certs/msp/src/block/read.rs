@@ -142,8 +142,12 @@ impl Block {
     }
 }
 
-/// The last configuration's number, which the orderers sign with the header.
-fn last_config(signatures: &[u8]) -> Result<u64, BlockError> {
+/// The last configuration's number in a block's metadata with the orderers' signatures, who sign
+/// it with the header.
+///
+/// # Errors
+/// [`BlockError::Malformed`] if it is not there.
+pub fn last_config(signatures: &[u8]) -> Result<u64, BlockError> {
     const WHAT: &str = "metadata of the orderers";
     let metadata = Metadata::decode(signatures).map_err(|_| malformed(WHAT))?;
     let value = OrdererBlockMetadata::decode(metadata.value.as_slice());

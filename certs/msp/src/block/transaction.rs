@@ -2,10 +2,11 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use fabric_protos::common::{ChannelHeader, Envelope, HeaderType, Payload, SignatureHeader};
-use fabric_protos::kvrwset::KvrwSet;
+use fabric_protos::kvrwset::{HashedRwSet, KvrwSet};
 use fabric_protos::protos::{
-    ChaincodeAction, ChaincodeActionPayload, ChaincodeInvocationSpec, ChaincodeProposalPayload,
-    Endorsement, ProposalResponsePayload, Response, Transaction as TransactionData,
+    ChaincodeAction, ChaincodeActionPayload, ChaincodeEvent, ChaincodeInvocationSpec,
+    ChaincodeProposalPayload, Endorsement, ProposalResponsePayload, Response,
+    Transaction as TransactionData,
 };
 use fabric_protos::rwset::TxReadWriteSet;
 use prost::Message as _;
@@ -48,6 +49,15 @@ pub struct Transaction {
     action: ChaincodeAction,
     /// Namespaces with their public reads and writes.
     sets: Vec<(String, KvrwSet)>,
+    hashed: Vec<Hashed>,
+}
+
+/// What a transaction reads and writes of one private data collection, hashed.
+#[derive(Debug, Clone, PartialEq)]
+struct Hashed {
+    namespace: String,
+    collection: String,
+    writes: HashedRwSet,
 }
 
 /// The channel header of an envelope.
@@ -110,6 +120,7 @@ impl Transaction {
         let (chaincode, arguments) = invocation(proposal)?;
         let action =
             ChaincodeAction::decode(response.extension.as_slice()).map_err(|_| malformed(WHAT))?;
+        let (sets, hashed) = sets(&action.results)?;
         Ok(Self {
             header,
             creator: signer.creator,
@@ -118,7 +129,8 @@ impl Transaction {
             arguments,
             response: endorsed.proposal_response_payload,
             endorsements: endorsed.endorsements,
-            sets: sets(&action.results)?,
+            sets,
+            hashed,
             action,
         })
     }
@@ -151,6 +163,12 @@ impl Transaction {
     /// What the chaincode answered: status and payload.
     pub fn response(&self) -> Option<&Response> {
         self.action.response.as_ref()
+    }
+
+    /// Name and payload of the chaincode's event, if there is one.
+    pub fn event(&self) -> Option<(String, Vec<u8>)> {
+        let event = ChaincodeEvent::decode(self.action.events.as_slice()).ok()?;
+        (!event.event_name.is_empty()).then_some((event.event_name, event.payload))
     }
 
     /// Checks that the creator is valid on the channel and signed the transaction.
@@ -205,6 +223,18 @@ impl Transaction {
         })
     }
 
+    /// SHA-256 of the private keys of a collection that the transaction purges.
+    pub fn purged(&self, namespace: &str, collection: &str) -> Vec<[u8; 32]> {
+        let hashed = self.hashed.iter();
+        let named =
+            hashed.filter(|set| set.namespace == namespace && set.collection == collection);
+        let writes = named.flat_map(|set| &set.writes.hashed_writes);
+        let purges = writes.filter(|write| write.is_purge);
+        purges
+            .filter_map(|write| write.key_hash.as_slice().try_into().ok())
+            .collect()
+    }
+
     fn public(&self, namespace: &str) -> impl Iterator<Item = &KvrwSet> {
         let sets = self.sets.iter();
         sets.filter(move |(name, _)| name == namespace)
@@ -222,12 +252,22 @@ fn invocation(proposal: &[u8]) -> Result<(String, Vec<Vec<u8>>), BlockError> {
     Ok((chaincode, spec.input.unwrap_or_default().args))
 }
 
-fn sets(results: &[u8]) -> Result<Vec<(String, KvrwSet)>, BlockError> {
+/// The read-write set: public parts by namespace, and hashed ones.
+fn sets(results: &[u8]) -> Result<(Vec<(String, KvrwSet)>, Vec<Hashed>), BlockError> {
     let what = || malformed("read-write set of the transaction");
     let results = TxReadWriteSet::decode(results).map_err(|_| what())?;
-    let sets = results.ns_rwset.into_iter().map(|set| {
-        let public = KvrwSet::decode(set.rwset.as_slice()).map_err(|_| what())?;
-        Ok((set.namespace, public))
-    });
-    sets.collect()
+    let (mut public, mut hashed) = (Vec::new(), Vec::new());
+    for set in results.ns_rwset {
+        for collection in set.collection_hashed_rwset {
+            let writes = HashedRwSet::decode(collection.hashed_rwset.as_slice());
+            hashed.push(Hashed {
+                namespace: set.namespace.clone(),
+                collection: collection.collection_name,
+                writes: writes.map_err(|_| what())?,
+            });
+        }
+        let own = KvrwSet::decode(set.rwset.as_slice()).map_err(|_| what())?;
+        public.push((set.namespace, own));
+    }
+    Ok((public, hashed))
 }
