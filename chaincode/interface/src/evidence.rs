@@ -20,7 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::Digest;
-use crate::ids::{DeviceId, MspId, ReadId};
+use crate::ids::{DeviceId, MspId, ReadId, RecordId};
 use crate::record::Record;
 
 /// Value of [`Evidence::format`].
@@ -39,6 +39,12 @@ pub const CONFIGURATIONS_MAX: usize = 3;
 pub const EVIDENCE_BYTES_MAX: usize = 112 << 20;
 /// Hashes in the proof for one reading: a tree of 2^32 leaves has no longer path.
 pub const PATH_HASHES_MAX: usize = 32;
+
+/// Key of a record's public state, in the chaincode's namespace: a composite key.
+#[must_use]
+pub fn public_record_key(id: &RecordId) -> String {
+    format!("\0record\0{id}\0")
+}
 
 /// Bytes, written in standard Base64.
 #[derive(Clone, PartialEq, Eq, Default)]
