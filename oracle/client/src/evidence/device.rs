@@ -1,0 +1,91 @@
+//! Readings that their device signed.
+//!
+//! A compact reading may carry the member `sig`: see [`contract_interface::reading`] for what is
+//! signed, and [`fabric_msp::detached`] for the signature's form. The oracle refuses a reading
+//! whose signature is wrong, and keeps the payload as it came, so that it can be checked again.
+
+use contract_interface::reading::{self, SIGNATURE_MEMBER, SignedReadingError};
+use contract_interface::segment::SegmentItem;
+use fabric_msp::detached::{self, DetachedError};
+use fabric_msp::{Certificate, SignatureError, SigningIdentity};
+use serde_json::Value;
+
+/// Media types of compact readings; JSON may also be FHIR, which has `resourceType`.
+const JSON_TYPES: [&str; 2] = ["application/json", "application/vnd.salus.reading+json"];
+const CBOR_TYPES: [&str; 2] = ["application/cbor", "application/vnd.salus.reading+cbor"];
+
+/// A signed reading that does not hold, or that cannot be signed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// It has no signed form.
+    #[error(transparent)]
+    Reading(#[from] SignedReadingError),
+    /// The signature does not hold.
+    #[error(transparent)]
+    Detached(#[from] DetachedError),
+    /// The certificate is of another device.
+    #[error("the reading of {device} is signed by {signer}")]
+    OtherDevice {
+        /// Whose reading it is.
+        device: String,
+        /// The certificate's common name.
+        signer: String,
+    },
+    /// The key cannot sign.
+    #[error("the device's key cannot sign readings")]
+    Key(#[source] SignatureError),
+    /// A reading that has a signature already.
+    #[error("the reading is signed already")]
+    SignedAlready,
+}
+
+/// The certificate with which a reading was signed; none if it is not signed or not a compact one.
+/// Its common name is the device's ID. Whether the device had it is for the caller to ask.
+///
+/// # Errors
+/// [`DeviceError`] if the signature is wrong.
+pub fn signer(item: &SegmentItem) -> Result<Option<Certificate>, DeviceError> {
+    let content_type = item.content_type.split(';').next().unwrap_or_default();
+    let content_type = content_type.trim().to_ascii_lowercase();
+    let signed = if JSON_TYPES.contains(&content_type.as_str()) {
+        match serde_json::from_slice::<Value>(&item.payload) {
+            Ok(value) if value.get("resourceType").is_some() => None,
+            _ => reading::of_json(&item.payload)?,
+        }
+    } else if CBOR_TYPES.contains(&content_type.as_str()) {
+        reading::of_cbor(&item.payload)?
+    } else {
+        None
+    };
+    let Some(signed) = signed else {
+        return Ok(None);
+    };
+    let certificate = detached::verify(&signed.signature, &signed.content)?;
+    let name = certificate.subject_common_name().unwrap_or_default();
+    if name != item.device_id.as_str() {
+        return Err(DeviceError::OtherDevice {
+            device: item.device_id.to_string(),
+            signer: name.to_owned(),
+        });
+    }
+    Ok(Some(certificate))
+}
+
+/// Signs a compact reading in JSON and returns it with the member `sig`.
+///
+/// # Errors
+/// [`DeviceError`] if it is no object, is signed already, or the key cannot sign.
+pub fn sign(device: &SigningIdentity, reading: &[u8]) -> Result<Vec<u8>, DeviceError> {
+    let mut value: Value =
+        serde_json::from_slice(reading).map_err(|_| SignedReadingError::Malformed)?;
+    if value.get(SIGNATURE_MEMBER).is_some() {
+        return Err(DeviceError::SignedAlready);
+    }
+    let content = reading::content(&value)?;
+    let signature = detached::sign(device, &content).map_err(DeviceError::Key)?;
+    if let Some(members) = value.as_object_mut() {
+        members.insert(SIGNATURE_MEMBER.to_owned(), signature.into());
+    }
+    serde_json::to_vec(&value).map_err(|_| SignedReadingError::NotJson.into())
+}
