@@ -1,8 +1,15 @@
 //! Each transaction's good path and each of its refusals.
 
+mod asking;
+mod clocks;
 mod cost;
+mod delegations;
 mod devices;
+mod emergencies;
+mod encryption_keys;
 mod grants;
+mod nonces;
+mod notices;
 mod participants;
 mod policies;
 mod queries;

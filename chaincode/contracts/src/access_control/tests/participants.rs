@@ -98,7 +98,9 @@ async fn a_registration_that_belongs_to_someone_else_is_refused() {
     let mut world = World::populated().await;
     let conflict = ErrorCode::ParticipantConflict;
     let mine = world.registration(Provider1, Role::Provider);
-    let tx = world.register_participant(mine.clone());
+    let mut taken_over = mine.clone();
+    taken_over.certificate = Provider2.pem();
+    let tx = world.register_participant(taken_over);
     world.refused(Oracle2, tx, conflict).await;
 
     let mut other_role = mine.clone();
@@ -134,6 +136,32 @@ async fn creators_without_a_role_are_refused() {
         let tx = world.register_participant(registration);
         world.refused(who, tx, ErrorCode::Forbidden).await;
     }
+}
+
+#[tokio::test]
+async fn only_people_of_the_creators_own_authority_are_registered() {
+    let mut world = World::populated().await;
+    let foreign = ErrorCode::CertificateForeign;
+    // Another organisation's person, with either authority.
+    let registration = world.registration(Nobody, Role::Provider);
+    let tx = world.register_participant(registration);
+    world.refused(Oracle2, tx.clone(), foreign).await;
+    let with = |issuer: String| tx.clone().transient(transient::ISSUER, issuer);
+    let theirs = with(Oracle2.issuer_pem().to_owned());
+    world.refused(Oracle2, theirs.clone(), foreign).await;
+    world.refused(Oracle1, theirs, foreign).await;
+
+    let invalid = ErrorCode::InvalidArgument;
+    for issuer in [String::new(), "PEM".to_owned(), Admin1.pem()] {
+        world.refused(Oracle1, with(issuer), invalid).await;
+    }
+    world.ok(Oracle1, tx).await;
+
+    // So for a renewal.
+    let mut renewal = world.registration(Provider1, Role::Provider);
+    renewal.certificate = Provider2.pem();
+    let tx = world.register_participant(renewal);
+    world.refused(Oracle1, tx, foreign).await;
 }
 
 #[tokio::test]
@@ -189,7 +217,9 @@ async fn malformed_registrations_are_refused_with_a_reason() {
         );
     }
 
-    let tx = Tx::submit(name).transient(transient::PARTICIPANT, json(&good));
+    let tx = Tx::submit(name)
+        .transient(transient::PARTICIPANT, json(&good))
+        .transient(transient::ISSUER, Nobody.issuer_pem());
     world.refused(Oracle1, tx.clone(), invalid).await;
     for salt in [vec![1; 31], vec![1; 33], vec![0; 32], vec![7; 32]] {
         world
@@ -267,6 +297,10 @@ async fn listed(world: &mut World, who: Who, mut filter: ParticipantFilter) -> V
                 OtherPatient,
                 Provider1,
                 Provider2,
+                Guardian,
+                Provider3,
+                Admin1,
+                Admin2,
             ]
             .into_iter()
             .find(|who| who.id() == participant.participant_id)
@@ -295,14 +329,16 @@ async fn participants_are_listed_by_role_organization_and_page() {
             page: page.clone(),
         };
         let all = filter(None, None);
-        let everyone = [Oracle1, Oracle2, Auditor1, Auditor2, Provider1, Provider2];
+        let everyone = [
+            Oracle1, Oracle2, Admin1, Auditor1, Auditor2, Provider1, Provider2, Provider3, Admin2,
+        ];
         assert_eq!(listed(&mut world, Provider1, all).await, everyone);
         let providers = filter(Some(Role::Provider), Some("Org2MSP"));
         assert_eq!(listed(&mut world, Patient, providers).await, [Provider2]);
         let patients = filter(Some(Role::Patient), None);
         assert_eq!(
             listed(&mut world, Oracle1, patients.clone()).await,
-            [Patient, OtherPatient]
+            [Patient, OtherPatient, Guardian]
         );
         assert_eq!(listed(&mut world, Oracle2, patients.clone()).await, []);
         let tx = query(LIST, &patients);

@@ -1,0 +1,329 @@
+use contract_interface::access::{
+    Delegation, DelegationBasis, DelegationChanged, DelegationEntry, DelegationFilter,
+    DelegationPage, Happening, NoticeFilter, NoticePage, Power,
+};
+use contract_interface::names::{events, transactions};
+use contract_interface::{
+    Delegate, DelegationId, ErrorCode, GrantAccess, GrantStatus, Grantee, PageRequest, Purpose,
+    ReasonCode, RevokeDelegation, Role, Status,
+};
+use fabric_shim::testing::Tx;
+
+use crate::testing::Who::*;
+use crate::testing::*;
+
+fn delegation(world: &mut World, guardian: Who, powers: &[Power]) -> Delegation {
+    Delegation {
+        delegation_id: DelegationId::from_bytes(world.random_id()),
+        patient: Patient.pseudonym(),
+        guardian: guardian.id(),
+        powers: powers.to_vec(),
+        basis: DelegationBasis::Patient,
+        valid_from: world.time(-3600),
+        valid_until: world.time(3600),
+    }
+}
+
+fn delegate(world: &mut World, signer: Who, delegation: &Delegation) -> Tx {
+    let request = world.request(Delegate {
+        delegation: delegation.clone(),
+    });
+    world.signed(signer, &request)
+}
+
+fn revoke(world: &mut World, signer: Who, delegation: &Delegation) -> Tx {
+    let request = world.request(RevokeDelegation {
+        delegation_id: delegation.delegation_id,
+        patient: delegation.patient,
+        guardian: delegation.guardian,
+    });
+    world.signed(signer, &request)
+}
+
+fn grant_for_patient(world: &mut World, signer: Who) -> Tx {
+    let grant = world.grant(Grantee::Participant(Provider1.id()));
+    let request = world.request(GrantAccess {
+        grant,
+        patient: Some(Patient.pseudonym()),
+    });
+    world.signed(signer, &request)
+}
+
+async fn given(world: &mut World, guardian: Who, powers: &[Power]) -> Delegation {
+    let delegation = delegation(world, guardian, powers);
+    let tx = delegate(world, Patient, &delegation);
+    world.ok(Oracle1, tx).await;
+    delegation
+}
+
+async fn listed(world: &mut World, who: Who, filter: &DelegationFilter) -> Vec<DelegationEntry> {
+    let tx = for_caller(query(transactions::LIST_DELEGATIONS, filter), who);
+    let page: DelegationPage = world.get(Oracle1, tx).await;
+    page.delegations
+}
+
+fn of_patient() -> DelegationFilter {
+    DelegationFilter {
+        patient: Some(Patient.pseudonym()),
+        ..DelegationFilter::default()
+    }
+}
+
+#[tokio::test]
+async fn a_guardian_acts_until_the_revocation_and_not_after() {
+    let (mut world, record) = World::with_record().await;
+    let tx = grant_for_patient(&mut world, Guardian);
+    world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+
+    let powers = [Power::Read, Power::Grant];
+    let delegation = given(&mut world, Guardian, &powers).await;
+    let tx = grant_for_patient(&mut world, Guardian);
+    world.ok(Oracle1, tx).await;
+    let id = record.record_id;
+    let reason = world.read(Guardian, id, Purpose::Patrqt).await;
+    assert_eq!(reason, ReasonCode::Guardian);
+
+    let tx = revoke(&mut world, Patient, &delegation);
+    let result = world.ok(Oracle1, tx).await;
+    let event = result.event.unwrap();
+    assert_eq!(event.name, events::DELEGATION_CHANGED);
+    let delegation_id = delegation.delegation_id;
+    assert_eq!(event.payload, json(&DelegationChanged { delegation_id }));
+    let tx = grant_for_patient(&mut world, Guardian);
+    world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+    let reason = world.read(Guardian, id, Purpose::Patrqt).await;
+    assert_eq!(reason, ReasonCode::GuardianNotAllowed);
+    let entry = &listed(&mut world, Patient, &of_patient()).await[0];
+    assert_eq!((entry.status, entry.version), (GrantStatus::Revoked, 2));
+    assert_eq!(entry.requests.len(), 2);
+}
+
+#[tokio::test]
+async fn a_guardian_does_only_what_the_powers_say_and_while_they_last() {
+    let (mut world, record) = World::with_record().await;
+    given(&mut world, Guardian, &[Power::Read]).await;
+    let tx = grant_for_patient(&mut world, Guardian);
+    world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+    let reason = world.read(Guardian, record.record_id, Purpose::Treat).await;
+    assert_eq!(reason, ReasonCode::RoleNotAllowed);
+    world.now += 3600;
+    let reason = world
+        .read(Guardian, record.record_id, Purpose::Patrqt)
+        .await;
+    assert_eq!(reason, ReasonCode::GuardianNotAllowed);
+}
+
+#[tokio::test]
+async fn the_basis_says_who_signs() {
+    let mut world = World::populated().await;
+    use DelegationBasis::{Attorney, Court, Parent, Patient as Own};
+    for (basis, signer, good) in [
+        (Own, Patient, true),
+        (Own, OtherPatient, false),
+        (Own, Guardian, false),
+        (Own, Admin1, false),
+        (Own, Provider1, false),
+        (Parent, Admin1, true),
+        (Court, Admin1, true),
+        (Attorney, Admin1, true),
+        (Parent, Patient, false),
+        (Parent, Guardian, false),
+        (Court, Admin2, false),
+        (Court, Auditor1, false),
+        (Attorney, Provider1, false),
+    ] {
+        let mut asked = delegation(&mut world, Guardian, &[Power::Read]);
+        asked.basis = basis;
+        let tx = delegate(&mut world, signer, &asked);
+        if good {
+            world.ok(Oracle1, tx).await;
+        } else {
+            world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+        }
+    }
+    let mut nobodys = delegation(&mut world, Guardian, &[Power::Read]);
+    nobodys.basis = Parent;
+    nobodys.patient = Provider1.pseudonym();
+    let tx = delegate(&mut world, Admin1, &nobodys);
+    world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+}
+
+#[tokio::test]
+async fn a_suspended_patient_gives_no_power() {
+    let mut world = World::populated().await;
+    let mut registration = world.registration(Patient, Role::Patient);
+    registration.status = Status::Suspended;
+    let tx = world.register_participant(registration);
+    world.ok(Oracle1, tx).await;
+    let asked = delegation(&mut world, Guardian, &[Power::Read]);
+    let tx = delegate(&mut world, Patient, &asked);
+    world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+}
+
+#[tokio::test]
+async fn delegations_that_say_nothing_are_refused() {
+    let mut world = World::populated().await;
+    let good = delegation(&mut world, Guardian, &[Power::Read]);
+    for bad in [
+        Delegation {
+            powers: vec![],
+            ..good.clone()
+        },
+        Delegation {
+            powers: vec![Power::Read, Power::Read],
+            ..good.clone()
+        },
+        Delegation {
+            valid_until: good.valid_from,
+            ..good.clone()
+        },
+        Delegation {
+            valid_until: world.time(0),
+            ..good.clone()
+        },
+        Delegation {
+            guardian: Patient.id(),
+            ..good.clone()
+        },
+    ] {
+        let tx = delegate(&mut world, Patient, &bad);
+        world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+    }
+}
+
+#[tokio::test]
+async fn a_later_delegation_takes_the_place_and_an_earlier_one_does_not() {
+    let mut world = World::populated().await;
+    let first = delegation(&mut world, Guardian, &[Power::Read, Power::Grant]);
+    let early = delegate(&mut world, Patient, &first);
+    world.now += 1;
+    let second = given(&mut world, Guardian, &[Power::Read]).await;
+    world
+        .refused(Oracle1, early, ErrorCode::StateConflict)
+        .await;
+    let again = delegate(&mut world, Patient, &second);
+    world
+        .refused(Oracle1, again, ErrorCode::StateConflict)
+        .await;
+
+    world.now += 1;
+    let late = delegate(&mut world, Patient, &first);
+    world.ok(Oracle1, late).await;
+    let entries = listed(&mut world, Patient, &of_patient()).await;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].delegation, first);
+    assert_eq!(entries[0].version, 2);
+    let tx = revoke(&mut world, Patient, &second);
+    world
+        .refused(Oracle1, tx, ErrorCode::DelegationNotFound)
+        .await;
+
+    // A request from before the revocation does not bring it back, even with another ID.
+    let mut other = first.clone();
+    other.delegation_id = DelegationId::from_bytes(world.random_id());
+    let kept_back = delegate(&mut world, Patient, &other);
+    world.now += 1;
+    let tx = revoke(&mut world, Patient, &first);
+    world.ok(Oracle1, tx).await;
+    world
+        .refused(Oracle1, kept_back, ErrorCode::StateConflict)
+        .await;
+}
+
+#[tokio::test]
+async fn patient_guardian_and_administrator_end_a_delegation_and_nobody_else() {
+    let mut world = World::populated().await;
+    for (signer, good) in [
+        (Patient, true),
+        (Guardian, true),
+        (Admin1, true),
+        (Admin2, false),
+        (OtherPatient, false),
+        (Provider1, false),
+        (Auditor1, false),
+    ] {
+        let delegation = given(&mut world, Guardian, &[Power::Read]).await;
+        let tx = revoke(&mut world, signer, &delegation);
+        if good {
+            world.ok(Oracle1, tx).await;
+            let tx = revoke(&mut world, signer, &delegation);
+            world.refused(Oracle1, tx, ErrorCode::StateConflict).await;
+        } else {
+            world
+                .refused(Oracle1, tx, ErrorCode::DelegationNotFound)
+                .await;
+        }
+        world.now += 1;
+    }
+    let unknown = delegation(&mut world, Provider1, &[Power::Read]);
+    let tx = revoke(&mut world, Patient, &unknown);
+    world
+        .refused(Oracle1, tx, ErrorCode::DelegationNotFound)
+        .await;
+}
+
+#[tokio::test]
+async fn delegations_are_listed_to_those_whom_they_concern() {
+    let mut world = World::populated().await;
+    given(&mut world, Guardian, &[Power::Read]).await;
+    given(&mut world, Provider1, &[Power::Read]).await;
+    for (who, count) in [
+        (Patient, 2),
+        (Guardian, 1),
+        (Provider1, 1),
+        (Auditor1, 2),
+        (Auditor2, 0),
+        (OtherPatient, 0),
+        (Provider2, 0),
+    ] {
+        let entries = listed(&mut world, who, &of_patient()).await;
+        assert_eq!(entries.len(), count, "{who:?}");
+    }
+    let to_guardian = DelegationFilter {
+        guardian: Some(Guardian.id()),
+        ..DelegationFilter::default()
+    };
+    for (who, count) in [(Guardian, 1), (Patient, 1), (Provider1, 0), (Auditor2, 0)] {
+        let entries = listed(&mut world, who, &to_guardian).await;
+        assert_eq!(entries.len(), count, "{who:?}");
+    }
+    let mut filter = of_patient();
+    filter.page.page_size = Some(1);
+    let tx = query(transactions::LIST_DELEGATIONS, &filter);
+    let first: DelegationPage = world.get(Oracle1, tx).await;
+    filter.page.page_token = first.next_page_token;
+    let tx = query(transactions::LIST_DELEGATIONS, &filter);
+    let second: DelegationPage = world.get(Oracle1, tx.clone()).await;
+    assert_ne!(first.delegations, second.delegations);
+    assert_eq!(second.next_page_token, None);
+    world
+        .refused(Oracle2, tx, ErrorCode::PageTokenInvalid)
+        .await;
+    let both = DelegationFilter {
+        patient: Some(Patient.pseudonym()),
+        guardian: Some(Guardian.id()),
+        page: PageRequest::default(),
+    };
+    for filter in [both, DelegationFilter::default()] {
+        let tx = query(transactions::LIST_DELEGATIONS, &filter);
+        world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+    }
+}
+
+#[tokio::test]
+async fn patient_and_guardian_are_told() {
+    let mut world = World::populated().await;
+    let delegation = given(&mut world, Guardian, &[Power::Read]).await;
+    world.now += 1;
+    let tx = revoke(&mut world, Guardian, &delegation);
+    world.ok(Oracle1, tx).await;
+    let happening = Happening::DelegationChanged {
+        delegation_id: delegation.delegation_id,
+    };
+    for who in [Patient, Guardian] {
+        let tx = query(transactions::LIST_NOTICES, &NoticeFilter::default());
+        let page: NoticePage = world.get(Oracle1, for_caller(tx, who)).await;
+        let told: Vec<_> = page.notices.iter().map(|n| n.happening.clone()).collect();
+        assert_eq!(told, [happening.clone(), happening.clone()], "{who:?}");
+    }
+}
