@@ -48,6 +48,7 @@ use crate::ingest::directory::DeviceDirectory;
 use crate::jobs::Board;
 use crate::ledger::Ledger;
 use crate::open::Opener;
+use crate::refusals::Refusals;
 use crate::store::Kubo;
 
 /// What the handlers work with.
@@ -65,6 +66,8 @@ pub(crate) struct Api {
     pub(crate) open_for_readers: bool,
     /// Bytes of a request's body.
     pub(crate) max_body: u64,
+    /// Where refusals are noted of which the ledger knows nothing.
+    pub(crate) refusals: Refusals,
     /// What the oracle depends on, as last seen.
     pub(crate) readiness: Readiness,
     /// The metrics' text, when the program records any.

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod ledger;
 pub mod open;
 pub mod pipeline;
+mod refusals;
 mod service;
 pub mod store;
 

@@ -10,6 +10,7 @@
 //! readings and has public keys only, the other serves people and has no journal.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use crate::journal::{self, Journal, JournalError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::open::Opener;
 use crate::pipeline::{self, Pipeline, PipelineError};
+use crate::refusals::Refusals;
 use crate::store::Kubo;
 
 /// Time between two looks for new revocation lists.
@@ -38,6 +40,9 @@ const REVOCATION_INTERVAL: Duration = Duration::from_secs(30);
 const METRICS_INTERVAL: Duration = Duration::from_secs(5);
 /// Time for everything to stop, above the parts' own limits.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Name of the log of refusals in the journal's folder.
+const DEFAULT_REFUSAL_LOG: &str = "refusals.ndjson";
 
 /// Why the oracle did not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +142,9 @@ impl Oracle {
         };
         let ingest = base.bind_ingest(&config).await?;
         let journal = ingest.as_ref().map(|ingest| ingest.journal.clone());
+        let refusals = Refusals::open(refusal_log(&config)).await;
         let probes = Probes {
+            refusals: refusals.clone(),
             ledger: base.ledger.clone(),
             store: base.store.clone(),
             journal: journal.clone(),
@@ -145,7 +152,13 @@ impl Oracle {
         };
         let (readiness, looking) = probes.watch(base.stop.clone());
         let people = base
-            .bind_people(&config, &readiness, journal.as_ref(), metrics.clone())
+            .bind_people(
+                &config,
+                &readiness,
+                &refusals,
+                journal.as_ref(),
+                metrics.clone(),
+            )
             .await?;
         let addresses = Addresses {
             mqtt: ingest.as_ref().map(|ingest| ingest.front.local_addr()),
@@ -155,6 +168,8 @@ impl Oracle {
             rest: people.as_ref().map(|people| people.server.local_addr()),
         };
         base.parts.spawn(named("readiness", looking));
+        let noting = refusals.run(base.stop.clone());
+        base.parts.spawn(named("the log of refusals", noting));
         let metrics = tidy_metrics(metrics, base.stop.clone());
         base.parts.spawn(named("metrics", metrics));
         if let Some(ingest) = ingest {
@@ -291,6 +306,7 @@ impl Base {
         &self,
         config: &Config,
         readiness: &Readiness,
+        refusals: &Refusals,
         journal: Option<&Journal>,
         metrics: Option<PrometheusHandle>,
     ) -> Result<Option<People>, StartError> {
@@ -317,6 +333,7 @@ impl Base {
                 && config.organization.custody == Custody::Organization,
             max_body: rest.max_body,
             readiness: readiness.clone(),
+            refusals: refusals.clone(),
             metrics,
             store: self.store.clone(),
             holders: self.identity.holders.clone(),
@@ -373,6 +390,14 @@ fn own_msp_id(ledger: &Ledger) -> Result<contract_interface::MspId, StartError> 
     text.parse().map_err(|_| StartError::MspId {
         msp_id: text.to_owned(),
     })
+}
+
+/// Where refusals are noted: where the configuration says, else beside the journal.
+fn refusal_log(config: &Config) -> Option<PathBuf> {
+    let rest = config.rest.as_ref()?;
+    let beside = config.journal.as_ref();
+    let beside = beside.map(|journal| journal.dir.join(DEFAULT_REFUSAL_LOG));
+    rest.refusal_log.clone().or(beside)
 }
 
 /// The first part that ended wrongly.

@@ -7,8 +7,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::PathItem;
 
 use crate::api::routes::{
-    access, access_requests, audit, content, delegations, devices, emergencies, evidence, grants, health, notices,
-    participants, policies, reads, records,
+    access, access_requests, audit, content, delegations, devices, emergencies, erasure, evidence, grants, health, jobs, notices, participants, policies, reads, records, refusals, uploads, wraps,
 };
 
 /// Every route there is; a test compares it with the router.
@@ -29,6 +28,12 @@ use crate::api::routes::{
         records::list,
         records::one,
         content::read,
+        uploads::submit,
+        uploads::versions,
+        erasure::erase,
+        erasure::one,
+        wraps::list,
+        wraps::change,
         evidence::one,
         access::explain,
         grants::list,
@@ -50,7 +55,9 @@ use crate::api::routes::{
         notices::list,
         reads::list,
         reads::one,
+        refusals::list,
         audit::completeness,
+        jobs::list,
         health::live,
         health::ready,
         health::openapi,
@@ -66,22 +73,31 @@ use crate::api::routes::{
 )]
 struct Description;
 
-/// Every described address, as its segments, with its methods.
-static ADDRESSES: LazyLock<Vec<(Vec<String>, Vec<Method>)>> = LazyLock::new(|| {
+/// Every described address with its methods.
+static ADDRESSES: LazyLock<Vec<(String, Vec<Method>)>> = LazyLock::new(|| {
     let paths = document().paths.paths.into_iter();
-    paths
-        .map(|(path, item)| (segments(&path).map(str::to_owned).collect(), methods(&item)))
-        .collect()
+    paths.map(|(path, item)| (path, methods(&item))).collect()
 });
 
 /// The methods that an address takes; none where there is nothing.
 pub(crate) fn methods_at(path: &str) -> &'static [Method] {
-    let fits = |template: &[String]| {
-        let is_same = |(asked, known): (&str, &String)| known.starts_with('{') || asked == known;
-        segments(path).count() == template.len() && segments(path).zip(template).all(is_same)
+    address(path).map_or(&[], |(_, methods)| methods)
+}
+
+/// The described form of an address, without the IDs in it; none where there is nothing.
+pub(crate) fn template_at(path: &str) -> Option<&'static str> {
+    address(path).map(|(template, _)| template.as_str())
+}
+
+/// An address without a variable part goes before one with it.
+fn address(path: &str) -> Option<&'static (String, Vec<Method>)> {
+    let fits = |template: &str| {
+        let is_same = |(asked, known): (&str, &str)| known.starts_with('{') || asked == known;
+        segments(path).count() == segments(template).count()
+            && segments(path).zip(segments(template)).all(is_same)
     };
-    let found = ADDRESSES.iter().find(|(template, _)| fits(template));
-    found.map_or(&[], |(_, methods)| methods)
+    let fitting = ADDRESSES.iter().filter(|(template, _)| fits(template));
+    fitting.min_by_key(|(template, _)| template.matches('{').count())
 }
 
 fn segments(path: &str) -> impl Iterator<Item = &str> {

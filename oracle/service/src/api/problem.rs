@@ -176,6 +176,11 @@ impl Problem {
         self
     }
 
+    /// Whether the ledger knows of what came of this request.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.read.is_some()
+    }
+
     /// What happened, for programs.
     pub(crate) fn code(&self) -> &'static str {
         self.code
@@ -268,6 +273,14 @@ impl Problem {
             tracing::info!(status, code, causes, "request refused");
         }
     }
+}
+
+/// The problem that a response carries to [`render`], if it carries one.
+pub(crate) fn carried(response: &Response) -> Option<&Problem> {
+    response
+        .extensions()
+        .get::<Arc<Problem>>()
+        .map(AsRef::as_ref)
 }
 
 /// Writes the problem that a response carries, if it carries one. Only here is the trace ID known.

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::pipeline;
+use crate::refusals::{RefusalLogState, Refusals};
 use crate::store::Kubo;
 
 /// Time between two looks.
@@ -30,6 +31,7 @@ pub(crate) struct Probes {
     pub(crate) journal: Option<Journal>,
     /// Of a process that takes readings.
     pub(crate) pipeline: Option<watch::Receiver<pipeline::Status>>,
+    pub(crate) refusals: Refusals,
 }
 
 /// What was last seen of each part.
@@ -39,6 +41,9 @@ pub(crate) struct ReadyBody {
     pub(crate) ready: bool,
     /// Part by part: `fabric`, `ipfs`, `journal`, `pipeline`.
     pub(crate) parts: BTreeMap<&'static str, Part>,
+    /// The log of refusals, if one is kept; reads do not wait for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refusal_log: Option<RefusalLogState>,
 }
 
 /// One part.
@@ -83,6 +88,7 @@ impl Probes {
         let nothing_seen = ReadyBody {
             ready: false,
             parts: BTreeMap::new(),
+            refusal_log: None,
         };
         let (seen, readers) = watch::channel(nothing_seen);
         let looking = async move {
@@ -127,6 +133,7 @@ impl Probes {
         ReadyBody {
             ready: parts.values().all(|part| part.ready),
             parts,
+            refusal_log: self.refusals.state(),
         }
     }
 }

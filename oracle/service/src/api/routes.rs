@@ -7,14 +7,19 @@ pub(crate) mod content;
 pub(crate) mod delegations;
 pub(crate) mod devices;
 pub(crate) mod emergencies;
+pub(crate) mod erasure;
 pub(crate) mod evidence;
 pub(crate) mod grants;
 pub(crate) mod health;
+pub(crate) mod jobs;
 pub(crate) mod notices;
 pub(crate) mod participants;
 pub(crate) mod policies;
 pub(crate) mod reads;
 pub(crate) mod records;
+pub(crate) mod refusals;
+pub(crate) mod uploads;
+pub(crate) mod wraps;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -27,14 +32,18 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::api::Api;
+use crate::api::context::{Peer, TraceId};
 use crate::api::openapi;
 use crate::api::problem::{self, Problem};
 use crate::api::request::{body, request};
+use crate::clock;
+use crate::refusals::Refusal;
 
 /// Every route, as a service that can be called without a socket.
 #[derive(Clone)]
 pub(crate) struct Routes {
     filter: BoxedFilter<(Response,)>,
+    api: Arc<Api>,
 }
 
 impl fmt::Debug for Routes {
@@ -51,6 +60,8 @@ impl Routes {
             .unify()
             .or(data(api))
             .unify()
+            .or(custody(api))
+            .unify()
             .or(proofs(api))
             .unify()
             .or(consent(api))
@@ -64,7 +75,10 @@ impl Routes {
             })
             .unify()
             .boxed();
-        Self { filter }
+        Self {
+            filter,
+            api: Arc::clone(api),
+        }
     }
 
     /// Answers one request, whose extensions hold a [`crate::api::context::Peer`].
@@ -87,6 +101,47 @@ impl Routes {
             }
         }
         response
+    }
+}
+
+/// A request as the log of refusals knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    /// Of the address; never logged as it is, since it may hold a pseudonym.
+    pub(crate) path: String,
+    pub(crate) peer: Peer,
+    pub(crate) trace_id: TraceId,
+}
+
+impl Routes {
+    /// Notes an answer that refuses what the ledger will not know of.
+    pub(crate) async fn note(&self, asked: &Asked, response: &Response) {
+        let refusing = problem::carried(response)
+            .filter(|problem| problem.status().is_client_error() && !problem.is_recorded());
+        let Some(problem) = refusing.filter(|_| asked.path.starts_with("/v1/")) else {
+            return;
+        };
+        let now = clock::now();
+        let certificate = asked.peer.certificate.as_deref();
+        let known = certificate.and_then(|certificate| {
+            let judged = self
+                .api
+                .callers
+                .authenticate(certificate, now.unix_seconds());
+            judged.ok()
+        });
+        let refusal = Refusal {
+            time: now,
+            method: asked.method.to_string(),
+            path: openapi::template_at(&asked.path).unwrap_or("-").to_owned(),
+            status: problem.status().as_u16(),
+            code: problem.code().to_owned(),
+            caller: certificate.map(|certificate| hex::encode(certificate.thumbprint())),
+            msp_id: known.map(|caller| caller.msp_id.to_string()),
+            trace_id: asked.trace_id.to_string(),
+        };
+        self.api.refusals.note(refusal).await;
     }
 }
 
@@ -191,6 +246,56 @@ fn data(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .or(content)
         .unify()
         .or(access)
+        .unify()
+        .boxed()
+}
+
+/// Records that people make, versions, erasure, wrapped keys, and what is done in the background.
+fn custody(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
+    let submit = warp::path!("v1" / "records")
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|r, body| reply(uploads::submit(r, body)));
+    let versions = warp::path!("v1" / "records" / String / "versions")
+        .and(warp::get())
+        .and(request(api))
+        .then(|id, r| reply(uploads::versions(id, r)));
+    let erasure = warp::path!("v1" / "records" / String / "erasure");
+    let erase = erasure
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|id, r, body| reply(erasure::erase(id, r, body)));
+    let erased = erasure
+        .and(warp::get())
+        .and(request(api))
+        .then(|id, r| reply(erasure::one(id, r)));
+    let wraps = warp::path!("v1" / "records" / String / "wraps")
+        .and(warp::get())
+        .and(request(api))
+        .then(|id, r| reply(wraps::list(id, r)));
+    let change = warp::path!("v1" / "records" / "wraps")
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|r, body| reply(wraps::change(r, body)));
+    let jobs = warp::path!("v1" / "jobs")
+        .and(warp::get())
+        .and(request(api))
+        .then(|r| reply(jobs::list(r)));
+    submit
+        .or(versions)
+        .unify()
+        .or(erase)
+        .unify()
+        .or(erased)
+        .unify()
+        .or(wraps)
+        .unify()
+        .or(change)
+        .unify()
+        .or(jobs)
         .unify()
         .boxed()
 }
@@ -333,6 +438,10 @@ fn audit(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(request(api))
         .then(|r| reply(notices::list(r)));
+    let refusals = warp::path!("v1" / "audit" / "refusals")
+        .and(warp::get())
+        .and(request(api))
+        .then(|r| reply(refusals::list(r)));
     reads
         .or(read)
         .unify()
@@ -343,6 +452,8 @@ fn audit(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .or(review)
         .unify()
         .or(notices)
+        .unify()
+        .or(refusals)
         .unify()
         .boxed()
 }

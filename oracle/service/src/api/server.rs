@@ -31,7 +31,7 @@ use crate::api::context::{Peer, TraceId};
 use crate::api::lent_body;
 use crate::api::permit_body::PermitBody;
 use crate::api::problem::{self, Problem};
-use crate::api::routes::Routes;
+use crate::api::routes::{Asked, Routes};
 use crate::api::tls::{self, TlsError};
 use crate::config::RestConfig;
 
@@ -272,6 +272,12 @@ impl Edge {
                 .to_response(trace_id)
                 .map(PermitBody::without_place);
         };
+        let asked = Asked {
+            method: method.clone(),
+            path: request.uri().path().to_owned(),
+            peer: peer.clone(),
+            trace_id,
+        };
         let (parts, body) = request.into_parts();
         let (body, lender) = lent_body::lend(body);
         let mut request = Request::from_parts(parts, body);
@@ -279,7 +285,11 @@ impl Edge {
         request.extensions_mut().insert(trace_id);
         let answering = tokio::time::timeout(self.timeout, self.routes.answer(request));
         let response = match answering.instrument(span.clone()).await {
-            Ok(response) => span.in_scope(|| problem::render(response, trace_id)),
+            Ok(response) => {
+                let noting = self.routes.note(&asked, &response);
+                noting.instrument(span.clone()).await;
+                span.in_scope(|| problem::render(response, trace_id))
+            }
             Err(_) => span.in_scope(|| Problem::timeout().to_response(trace_id)),
         };
         lender.discard_rest().await;

@@ -98,9 +98,11 @@ pub(crate) fn invalid(what: &str, error: &ParseError) -> Problem {
 
 /// The answer to a signed request for something else than the address names.
 pub(crate) fn about_something_else(what: &str) -> Problem {
-    Problem::malformed_jws(format!(
-        "The signed request is about another {what} than the address."
-    ))
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "REQUEST_MISMATCH",
+        format!("The signed request is about another {what} than the address."),
+    )
 }
 
 fn malformed(error: JwsError) -> Problem {

@@ -24,8 +24,9 @@ use super::readiness::{Readiness, ReadyBody};
 use super::server::Edge;
 use super::*;
 use crate::clock;
-use crate::keys::OracleKeys;
 use crate::config::{CallerOrganization, FabricConfig, FabricEndpoint, IpfsConfig};
+use crate::keys::OracleKeys;
+use crate::refusals::Refusals;
 use crate::store::Kubo;
 
 const CHANNEL: &str = "mychannel";
@@ -150,7 +151,9 @@ pub(super) fn routes(folder: &Path, organizations: &[&Organization], own: &Organ
         readiness: Readiness::fixed(ReadyBody {
             ready: false,
             parts: BTreeMap::new(),
+            refusal_log: None,
         }),
+        refusals: Refusals::open_now(folder.join("audit").join("refusals.ndjson")),
         metrics: None,
         store,
         holders: vec![keys().public().clone()],
@@ -494,7 +497,7 @@ async fn a_read_needs_the_callers_own_fresh_signature_for_it() {
         (
             world.sign("provider", CHANNEL, now, a_read(&"0".repeat(32))),
             400,
-            "MALFORMED_JWS",
+            "REQUEST_MISMATCH",
         ),
         (
             world.sign("provider", CHANNEL, now, other_action),

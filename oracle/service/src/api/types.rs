@@ -10,6 +10,7 @@ mod directory;
 mod evidence;
 mod receipts;
 mod records;
+mod refusals;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +21,10 @@ pub(crate) use self::consent::{
 pub(crate) use self::directory::{
     Device, DevicePage, DeviceRegistration, Participant, ParticipantPage, ParticipantRegistration,
 };
+pub(crate) use self::evidence::AuditCompleteness;
 pub(crate) use self::receipts::{
     AccessRequestReceipt, DelegationReceipt, DeviceRegistered, EmergencyReceipt, GrantReceipt,
     ParticipantRegistered, PolicyReceipt,
 };
-pub(crate) use self::records::{Record, RecordPage};
+pub(crate) use self::records::{Record, RecordPage, VersionPage};
+pub(crate) use self::refusals::RefusalPage;
