@@ -1,18 +1,16 @@
 //! Bad input gets a clear answer on its own protocol; nothing crashes, nothing is lost.
 
-use std::time::Duration;
-
 use contract_interface::{DeviceRegistration, Digest, Purpose, Status};
 use fabric_msp::Certificate;
 use fabric_mspgen::Validity;
-use salus::publish::{self, Message, MqttVersion, Options, PublishError};
+use salus::publish::{self, Message, Options, PublishError};
 use salus::signing;
 use salus_tests::{
     story::{self, WaitFor},
     system::Platform,
 };
 
-use crate::support::{Ended, Running, has, heart_rate, run};
+use crate::support::{Answer, Running, device_options, has, heart_rate};
 
 #[tokio::test]
 async fn bad_messages_are_refused_with_a_reason_and_the_device_goes_on() {
@@ -182,19 +180,12 @@ async fn bad_requests_get_problem_documents() {
         ),
     ];
     for (name, path, args, expected) in cases {
-        let ended = curl(&running, &path, &args).await;
-        let (body, status) = ended
-            .stdout
-            .rsplit_once('\n')
-            .unwrap_or(("", &ended.stdout));
-        let status: u16 = status
-            .trim()
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}: {ended:?}"));
-        assert!(expected.contains(&status), "{name}: {status} {body}");
-        let problem: serde_json::Value =
-            serde_json::from_str(body).unwrap_or_else(|_| panic!("{name}: {body}"));
-        assert_eq!(problem["status"], status, "{name}: {body}");
+        let provider = &running.cast.provider;
+        let answer = running.curl(provider, &path, &args).await;
+        let Answer { status, body } = &answer;
+        assert!(expected.contains(status), "{name}: {status} {body}");
+        let problem = answer.json();
+        assert_eq!(problem["status"], *status, "{name}: {body}");
         for member in ["title", "detail", "code"] {
             let text = problem[member].as_str().unwrap_or_default();
             assert!(!text.is_empty(), "{name} has no {member}: {body}");
@@ -206,20 +197,7 @@ async fn bad_requests_get_problem_documents() {
 }
 
 fn options(running: &Running, content_type: &str) -> Options {
-    let device = &running.cast.patients[0].device;
-    let (_, port) = running.system.mqtt_address().rsplit_once(':').unwrap();
-    Options {
-        host: "localhost".to_owned(),
-        port: port.parse().unwrap(),
-        ca_file: running.system.consortium.oracle_ca_file(),
-        certificate_file: device.file("client.crt"),
-        key_file: device.file("client.key"),
-        device_id: device.id.parse().unwrap(),
-        version: MqttVersion::V5,
-        content_type: content_type.to_owned(),
-        wait_for_receipts: false,
-        patience: Duration::from_secs(10),
-    }
+    device_options(running, &running.cast.patients[0], content_type)
 }
 
 /// Registers a device for the second patient.
@@ -268,36 +246,4 @@ async fn good_reading_arrives(running: &Running, patient: &story::Patient, minut
         .await
         .unwrap();
     story::check_all_there(&patient.device.id, &opened, &[heart_rate(66, minute)]).unwrap();
-}
-
-/// Calls the REST API as the provider; the status stands on the last line.
-async fn curl(running: &Running, path: &str, args: &[String]) -> Ended {
-    let provider = &running.cast.provider;
-    let (_, port) = running.system.rest_address().rsplit_once(':').unwrap();
-    let mut all: Vec<String> = [
-        "-s",
-        "--path-as-is",
-        "--cacert",
-        &running
-            .system
-            .consortium
-            .oracle_ca_file()
-            .display()
-            .to_string(),
-        "--cert",
-        &provider.certificate_file().unwrap().display().to_string(),
-        "--key",
-        &provider
-            .home
-            .join("msp/keystore/priv_sk")
-            .display()
-            .to_string(),
-        "-w",
-        "\n%{http_code}",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    all.extend_from_slice(args);
-    all.push(format!("https://localhost:{port}{path}"));
-    run("curl", &all).await
 }

@@ -6,7 +6,7 @@ use salus_tests::{
     binaries,
     readings::{self, PatientReadings},
     story,
-    system::{Platform, System},
+    system::{Platform, Setup, System},
 };
 
 use crate::support::{REAL_IPFS, Silent, is_here, run};
@@ -41,16 +41,21 @@ async fn the_main_job_on_real_fabric_and_kubo() {
     }
 }
 
-/// Plays the story, then takes the folder up again and plays it once more with new readings.
+/// Plays the story.
 async fn play(platform: Platform, input: Vec<PatientReadings>) {
     let published: usize = input.iter().map(|patient| patient.observations.len()).sum();
     let dir = tempfile::tempdir().unwrap();
-    let mut system = System::start(platform, dir.path()).await.unwrap();
+    let setup = Setup {
+        second_oracle: true,
+        ..Setup::of(platform)
+    };
+    let mut system = System::start_with(&setup, dir.path()).await.unwrap();
     let (outcome, cast) = story::play(&mut system, &input, &mut Silent).await.unwrap();
     assert_eq!(outcome.readings, published);
     assert_eq!(outcome.opened, published);
-    assert_eq!(outcome.denied, 1);
-    assert_eq!(outcome.reads_audited, outcome.records + outcome.denied);
+    assert_eq!(outcome.denied, 2);
+    assert_eq!(outcome.permitted, outcome.records + 2);
+    assert_eq!(outcome.reads_audited, outcome.permitted + outcome.denied);
 
     if platform.ipfs == salus_tests::ipfs::Kind::Kubo {
         cids_are_kubos_own(dir.path(), &cast).await;

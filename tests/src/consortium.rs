@@ -1,4 +1,4 @@
-//! Who takes part in a run: an oracle with its keys, staff, patients and their devices.
+//! Who takes part in a run: oracles, staff, patients and their devices, with certificates and keys.
 
 use std::{
     collections::BTreeMap,
@@ -9,19 +9,24 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use fabric_mspgen::{KeyAndCert, Organization, SanName, UserProfile};
+use fabric_msp::SigningIdentity;
+use fabric_mspgen::{KeyAndCert, Organization, UserProfile, Validity};
 use sealed_object::PrivateKey;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::{
     network::{NetworkInfo, OrganizationInfo},
-    ports,
-    system::CHAINCODE,
+    oracle::Custody,
 };
 
 /// Names of the files of an encryption key pair.
 const PRIVATE_KEY: &str = "private.jwk";
 const PUBLIC_KEY: &str = "public.jwk";
+/// The oracle that profiles name unless said otherwise, of the first organisation.
+pub const FIRST_ORACLE: &str = "oracle1";
+/// The second organisation's oracle.
+pub const SECOND_ORACLE: &str = "oracle2";
 /// RSA modulus of encryption keys, in bits.
 const KEY_BITS: usize = 3072;
 
@@ -46,11 +51,36 @@ impl Person {
     /// # Errors
     /// When the folder holds none.
     pub fn certificate_file(&self) -> Result<PathBuf> {
-        let folder = self.home.join("msp/signcerts");
-        let entry = fs::read_dir(&folder)?
-            .next()
-            .with_context(|| format!("{} is empty", folder.display()))??;
-        Ok(entry.path())
+        only_file(&self.home.join("msp/signcerts"))
+    }
+
+    /// The certificate of the CA that issued the certificate, PEM.
+    ///
+    /// # Errors
+    /// When the folder holds none.
+    pub fn issuer_file(&self) -> Result<PathBuf> {
+        only_file(&self.home.join("msp/cacerts"))
+    }
+
+    /// The certificate and key that the person signs with.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn signing_identity(&self) -> Result<SigningIdentity> {
+        let msp_id = self.msp_id.parse()?;
+        Ok(SigningIdentity::from_msp_dir(
+            msp_id,
+            &self.home.join("msp"),
+        )?)
+    }
+
+    /// The private encryption key.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn private_key(&self) -> Result<PrivateKey> {
+        let text = Zeroizing::new(fs::read_to_string(self.private_key_file())?);
+        Ok(PrivateKey::from_jwk(&text)?)
     }
 
     /// The public half of the encryption key, a JWK.
@@ -86,39 +116,39 @@ impl Device {
 /// The organisations' people, devices and oracle, in one folder.
 #[derive(Debug, Clone)]
 pub struct Consortium {
-    dir: PathBuf,
-    organizations: Vec<OrganizationInfo>,
-    rest_port: u16,
-    mqtt_port: u16,
+    pub(crate) dir: PathBuf,
+    pub(crate) organizations: Vec<OrganizationInfo>,
+    run_dir: PathBuf,
+    custody: Custody,
 }
 
 impl Consortium {
-    /// Opens the consortium kept in `dir/consortium`, issuing the oracle's TLS certificates
-    /// the first time.
+    /// Opens the consortium kept in `dir/consortium`.
     ///
     /// # Errors
-    /// When a file cannot be read or written, or a certificate not be issued.
+    /// When the folder cannot be made.
     pub fn open(info: &NetworkInfo, dir: &Path) -> Result<Self> {
         let home = dir.join("consortium");
         fs::create_dir_all(&home)?;
-        let [rest_port, mqtt_port] = ports::kept(dir, "oracle")?;
-        let consortium = Self {
+        Ok(Self {
             dir: home,
             organizations: info.organizations.clone(),
-            rest_port,
-            mqtt_port,
-        };
-        for server in ["rest", "mqtt"] {
-            let folder = consortium.dir.join(server);
-            if !folder.join("server.key").is_file() {
-                let names = ["localhost", "127.0.0.1"].map(SanName::parse);
-                let issued = consortium
-                    .organization(0)?
-                    .issue_tls_server(server, &names)?;
-                issued.write_server(&folder)?;
-            }
-        }
-        Ok(consortium)
+            run_dir: dir.to_owned(),
+            custody: Custody::default(),
+        })
+    }
+
+    /// Says who holds the keys of patients' records, for the profiles that are written from now.
+    #[must_use]
+    pub fn with_custody(mut self, custody: Custody) -> Self {
+        self.custody = custody;
+        self
+    }
+
+    /// The folder of the whole run.
+    #[must_use]
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
     }
 
     /// Issues a certificate with attributes and an encryption key pair to someone of an
@@ -132,6 +162,35 @@ impl Consortium {
         name: &str,
         organization: usize,
         attributes: &[(&str, &str)],
+    ) -> Result<Person> {
+        self.enrol_for(name, organization, attributes, None)
+    }
+
+    /// Enrols as [`Consortium::enrol`], with a certificate valid for a time of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Consortium::enrol`].
+    pub fn enrol_for(
+        &self,
+        name: &str,
+        organization: usize,
+        attributes: &[(&str, &str)],
+        validity: Option<Validity>,
+    ) -> Result<Person> {
+        let person = self.certify(name, organization, attributes, validity)?;
+        if !person.public_key_file().is_file() {
+            write_keys(&person.keys)?;
+        }
+        self.write_profile(&person, FIRST_ORACLE)?;
+        Ok(person)
+    }
+
+    fn certify(
+        &self,
+        name: &str,
+        organization: usize,
+        attributes: &[(&str, &str)],
+        validity: Option<Validity>,
     ) -> Result<Person> {
         let info = &self.organizations[organization];
         let person = Person {
@@ -150,15 +209,12 @@ impl Consortium {
                 .collect();
             let profile = UserProfile {
                 attributes,
+                validity,
                 ..UserProfile::default()
             };
             self.organization(organization)?
                 .issue_user(name, &profile)?;
         }
-        if !person.public_key_file().is_file() {
-            write_keys(&person.keys)?;
-        }
-        self.write_profile(&person)?;
         Ok(person)
     }
 
@@ -201,94 +257,61 @@ impl Consortium {
         Ok(Organization::open(&self.organization_dir(number))?)
     }
 
-    /// The PEM file of the CA behind the oracle's TLS certificates.
+    /// The PEM file of the CA behind the first oracle's TLS certificates.
     #[must_use]
     pub fn oracle_ca_file(&self) -> PathBuf {
-        self.dir.join("rest/ca.crt")
+        self.oracle_home(FIRST_ORACLE).join("rest/ca.crt")
     }
 
-    /// Writes the oracle's configuration and returns its path.
+    /// Issues an oracle's certificate and encryption key pair.
+    ///
+    /// # Errors
+    /// When a file cannot be written or a certificate not be issued.
+    pub fn enrol_oracle(&self, name: &str, organization: usize) -> Result<Person> {
+        self.enrol(name, organization, &[("salus.role", "oracle")])
+    }
+
+    /// Issues an oracle's certificate, and no encryption keys: for one that only takes readings in.
+    ///
+    /// # Errors
+    /// When a file cannot be written or a certificate not be issued.
+    pub fn certify_oracle(&self, name: &str, organization: usize) -> Result<Person> {
+        self.certify(name, organization, &[("salus.role", "oracle")], None)
+    }
+
+    /// Writes a `salus` profile with which someone calls another oracle than the first.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write_oracle_config(&self, info: &NetworkInfo, ipfs_api: &str) -> Result<PathBuf> {
-        let own = &self.organizations[0];
-        let oracle = self.enrol("oracle1", 0, &[("salus.role", "oracle")])?;
-        let organizations = self
-            .organizations
-            .iter()
-            .map(|o| {
-                format!(
-                    "{{ msp_id = {}, msp_dir = {} }}",
-                    quoted(&o.msp_id),
-                    path(&o.msp_dir)
-                )
-            })
-            .collect::<Vec<_>>()
-            .join(", ");
-        let text = format!(
-            "[organization]\n\
-             msp_id = {msp_id}\n\n\
-             [identity]\n\
-             msp_dir = {msp_dir}\n\
-             encryption_key_file = {key}\n\n\
-             [fabric]\n\
-             channel = {channel}\n\
-             chaincode = {chaincode}\n\
-             endpoints = [{{ address = {peer}, server_name = {peer_name} }}]\n\
-             tls_ca_file = {tls_ca}\n\n\
-             [ipfs]\n\
-             api = {ipfs}\n\n\
-             [mqtt]\n\
-             listen = \"127.0.0.1:{mqtt_port}\"\n\
-             certificate_file = {mqtt_cert}\n\
-             key_file = {mqtt_key}\n\
-             client_msp_dir = {device_msp}\n\n\
-             [rest]\n\
-             listen = \"127.0.0.1:{rest_port}\"\n\
-             certificate_file = {rest_cert}\n\
-             key_file = {rest_key}\n\
-             organizations = [{organizations}]\n\
-             open_for_readers = true\n\n\
-             [journal]\n\
-             dir = {journal}\n",
-            msp_id = quoted(&own.msp_id),
-            msp_dir = path(&oracle.home.join("msp")),
-            key = path(&oracle.private_key_file()),
-            channel = quoted(&info.channel),
-            chaincode = quoted(CHAINCODE),
-            peer = quoted(&own.peer.address),
-            peer_name = quoted(&own.peer.server_name),
-            tls_ca = path(&own.peer.tls_ca_file),
-            ipfs = quoted(ipfs_api),
-            mqtt_port = self.mqtt_port,
-            mqtt_cert = path(&self.dir.join("mqtt/server.crt")),
-            mqtt_key = path(&self.dir.join("mqtt/server.key")),
-            device_msp = path(&own.msp_dir),
-            rest_port = self.rest_port,
-            rest_cert = path(&self.dir.join("rest/server.crt")),
-            rest_key = path(&self.dir.join("rest/server.key")),
-            journal = path(&self.dir.join("journal")),
-        );
-        let file = self.dir.join("oracle.toml");
-        fs::write(&file, text)?;
-        Ok(file)
+    pub fn profile_at(&self, person: &Person, oracle: &str) -> Result<Person> {
+        let folder = self.dir.join("profiles").join(oracle);
+        let profile = folder.join(format!("{}.toml", person.name));
+        let person = Person {
+            profile,
+            ..person.clone()
+        };
+        self.write_profile(&person, oracle)?;
+        Ok(person)
     }
 
-    fn write_profile(&self, person: &Person) -> Result<()> {
+    fn write_profile(&self, person: &Person, oracle: &str) -> Result<()> {
         let text = format!(
             "oracle_url = \"https://localhost:{}\"\n\
              oracle_ca_file = {}\n\
              msp_id = {}\n\
              msp_dir = {}\n\
-             encryption_key_file = {}\n",
-            self.rest_port,
-            path(&self.oracle_ca_file()),
+             encryption_key_file = {}\n\
+             custody = \"{}\"\n",
+            self.rest_port(oracle)?,
+            path(&self.oracle_home(oracle).join("rest/ca.crt")),
             quoted(&person.msp_id),
             path(&person.home.join("msp")),
             path(&person.private_key_file()),
+            self.custody.as_str(),
         );
-        fs::create_dir_all(self.dir.join("profiles"))?;
+        if let Some(folder) = person.profile.parent() {
+            fs::create_dir_all(folder)?;
+        }
         fs::write(&person.profile, text)?;
         Ok(())
     }
@@ -299,7 +322,18 @@ impl Consortium {
     }
 }
 
-fn write_keys(folder: &Path) -> Result<()> {
+fn only_file(folder: &Path) -> Result<PathBuf> {
+    let entry = fs::read_dir(folder)?
+        .next()
+        .with_context(|| format!("{} is empty", folder.display()))??;
+    Ok(entry.path())
+}
+
+/// Makes an encryption key pair in a folder.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_keys(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     let key = PrivateKey::generate(KEY_BITS)?;
     let mut file = fs::OpenOptions::new()
@@ -313,11 +347,11 @@ fn write_keys(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     // A JSON string is a TOML basic string.
     json!(text).to_string()
 }
 
-fn path(path: &Path) -> String {
+pub(crate) fn path(path: &Path) -> String {
     quoted(&path.display().to_string())
 }

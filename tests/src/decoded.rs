@@ -90,7 +90,9 @@ impl Decoded {
             if spec.chaincode_id.is_none_or(|id| id.name != chaincode) {
                 continue;
             }
-            let endorsed = action.action.context("a transaction without endorsements")?;
+            let endorsed = action
+                .action
+                .context("a transaction without endorsements")?;
             let response = ProposalResponsePayload::decode(&*endorsed.proposal_response_payload)?;
             let result = ChaincodeAction::decode(&*response.extension)?;
             let arguments = spec.input.unwrap_or_default().args;
@@ -142,7 +144,10 @@ impl Decoded {
                 add(format!("read {}", kind(&read.key)), read.key.as_bytes());
             }
             for write in &public.writes {
-                add(format!("write key {}", kind(&write.key)), write.key.as_bytes());
+                add(
+                    format!("write key {}", kind(&write.key)),
+                    write.key.as_bytes(),
+                );
                 add(format!("write {}", kind(&write.key)), &write.value);
             }
             for collection in space.collection_hashed_rwset {

@@ -1,6 +1,6 @@
 //! An IPFS store for a run: `ipfs-devnode`, or a real Kubo that talks to nobody.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -26,6 +26,7 @@ pub struct Ipfs {
     /// Base address of its RPC, e.g. `http://127.0.0.1:5001`.
     pub api: String,
     kind: Kind,
+    folder: PathBuf,
 }
 
 impl Ipfs {
@@ -35,16 +36,49 @@ impl Ipfs {
     /// # Errors
     /// When the program is missing or does not come up; Kubo's absence is named.
     pub async fn start(kind: Kind, dir: &Path) -> Result<Self> {
+        let name = match kind {
+            Kind::Devnode => "ipfs",
+            Kind::Kubo => "kubo",
+        };
+        Self::start_named(kind, dir, name).await
+    }
+
+    /// Starts a store with its data in `dir/NAME`: one more of several.
+    ///
+    /// # Errors
+    /// As [`Ipfs::start`].
+    pub async fn start_named(kind: Kind, dir: &Path, name: &str) -> Result<Self> {
         match kind {
-            Kind::Devnode => Self::start_devnode(dir).await,
-            Kind::Kubo => Self::start_kubo(dir).await,
+            Kind::Devnode => Self::start_devnode(dir, name).await,
+            Kind::Kubo => Self::start_kubo(dir, name).await,
         }
     }
 
-    async fn start_devnode(dir: &Path) -> Result<Self> {
-        let [port] = ports::kept(dir, "ipfs-devnode")?;
-        let spec = Spec::new("ipfs-devnode", &binaries::ours("ipfs-devnode")?, dir)
-            .option("--dir", dir.join("ipfs"))
+    /// Where its files are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder that holds the blocks.
+    #[must_use]
+    pub fn blocks(&self) -> PathBuf {
+        self.folder.join("blocks")
+    }
+
+    /// Ends the store in order.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub async fn stop(self) -> Result<()> {
+        self.process.stop().await.map(|_| ())
+    }
+
+    async fn start_devnode(dir: &Path, name: &str) -> Result<Self> {
+        let [port] = ports::kept(dir, name)?;
+        let folder = dir.join(name);
+        let spec = Spec::new(name, &binaries::ours("ipfs-devnode")?, dir)
+            .option("--dir", &folder)
             .option("--listen", format!("127.0.0.1:{port}"));
         let (process, ready) = Process::start_ready(spec).await?;
         let api = ready["api"]
@@ -54,19 +88,20 @@ impl Ipfs {
             api: api.to_owned(),
             process,
             kind: Kind::Devnode,
+            folder,
         })
     }
 
-    async fn start_kubo(dir: &Path) -> Result<Self> {
+    async fn start_kubo(dir: &Path, name: &str) -> Result<Self> {
         let Some(ipfs) = binaries::outside("ipfs") else {
             bail!(
                 "Kubo's program `ipfs` is not on PATH or in {}",
                 binaries::FABRIC_BIN_VAR
             );
         };
-        let repo = dir.join("kubo");
+        let repo = dir.join(name);
         let command = |name: &str| Spec::new(name, &ipfs, dir).env("IPFS_PATH", &repo);
-        let [port] = ports::kept(dir, "kubo")?;
+        let [port] = ports::kept(dir, name)?;
         if !repo.join("config").is_file() {
             run(command("ipfs-init").arg("init").arg("--empty-repo")).await?;
             for (key, value) in [
@@ -85,11 +120,12 @@ impl Ipfs {
             }
         }
         let api = format!("http://127.0.0.1:{port}");
-        let process = Process::start(command("kubo").arg("daemon").arg("--offline"))?;
+        let process = Process::start(command(name).arg("daemon").arg("--offline"))?;
         let mut ipfs = Self {
             process,
             api,
             kind: Kind::Kubo,
+            folder: repo,
         };
         ipfs.wait_until_ready().await?;
         Ok(ipfs)

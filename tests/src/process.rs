@@ -182,10 +182,8 @@ impl Process {
     /// # Errors
     /// When it cannot be waited for, or does not come up again.
     pub async fn kill_and_start_ready(&mut self) -> Result<serde_json::Value> {
-        self.child.kill().await?;
-        let (process, ready) = Self::start_ready(self.spec.clone()).await?;
-        *self = process;
-        Ok(ready)
+        self.kill().await?;
+        self.start_until_ready().await
     }
 
     /// Kills the process as `kill -9` does and starts the same again, waiting until it listens at
@@ -194,9 +192,41 @@ impl Process {
     /// # Errors
     /// When it cannot be waited for, or does not come up again.
     pub async fn kill_and_listen(&mut self, address: &str) -> Result<()> {
-        self.child.kill().await?;
+        self.kill().await?;
+        self.start_and_listen(address).await
+    }
+
+    /// Kills the process as `kill -9` does.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub async fn kill(&mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// Starts the process again after [`Process::kill`], waiting until it listens at `address`.
+    ///
+    /// # Errors
+    /// When it does not come up again.
+    pub async fn start_and_listen(&mut self, address: &str) -> Result<()> {
         *self = Self::start(self.spec.clone())?;
         until_listening(self, address).await
+    }
+
+    /// Starts the process again after [`Process::kill`], waiting for its ready line.
+    ///
+    /// # Errors
+    /// When it does not come up again.
+    pub async fn start_until_ready(&mut self) -> Result<serde_json::Value> {
+        let (process, ready) = Self::start_ready(self.spec.clone()).await?;
+        *self = process;
+        Ok(ready)
+    }
+
+    /// Its process ID; `None` once it has ended.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Sends SIGTERM and waits for an orderly end, at most [`STOP_TIMEOUT`].

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     binaries,
-    consortium::Consortium,
+    consortium::{Consortium, FIRST_ORACLE, SECOND_ORACLE},
     ipfs::{self, Ipfs},
     network::{self, Deployment, Network},
+    oracle::{Custody, Duties, Oracle, OracleSettings},
     ports,
     process::{Process, Spec},
 };
@@ -68,13 +69,33 @@ impl Platform {
     }
 }
 
-/// Where the oracle serves, as it said when it was ready.
-#[derive(Debug, Clone, Deserialize)]
-pub struct OracleAddresses {
-    /// MQTT over TLS, `host:port`.
-    pub mqtt: String,
-    /// REST over mutual TLS, `host:port`.
-    pub rest: String,
+/// How a system is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    /// Network and store.
+    pub platform: Platform,
+    /// Organisations on the channel.
+    pub organizations: usize,
+    /// Who holds the keys of what the first oracle registers.
+    pub custody: Custody,
+    /// What the first oracle does.
+    pub duties: Duties,
+    /// Whether the second organisation has an oracle and a store too.
+    pub second_oracle: bool,
+}
+
+impl Setup {
+    /// Two organisations, one oracle for everything that holds keys beside the patients.
+    #[must_use]
+    pub fn of(platform: Platform) -> Self {
+        Self {
+            platform,
+            organizations: network::ORGANIZATIONS,
+            custody: Custody::Organization,
+            duties: Duties::All,
+            second_oracle: false,
+        }
+    }
 }
 
 /// A running system. Dropping it kills its processes.
@@ -89,9 +110,9 @@ pub struct System {
     /// The IPFS store.
     pub ipfs: Ipfs,
     /// The oracle of the first organisation.
-    pub oracle: Process,
-    /// Where the oracle serves.
-    pub addresses: OracleAddresses,
+    pub oracle: Oracle,
+    /// The second organisation's oracle and its own store, if they were asked for.
+    pub second: Option<(Oracle, Ipfs)>,
     /// Who takes part.
     pub consortium: Consortium,
 }
@@ -123,25 +144,63 @@ impl System {
     /// # Errors
     /// When a part does not come up; the message quotes its log.
     pub async fn start(platform: Platform, dir: &Path) -> Result<Self> {
+        Self::start_with(&Setup::of(platform), dir).await
+    }
+
+    /// Starts as [`System::start`], set up as told.
+    ///
+    /// # Errors
+    /// As [`System::start`].
+    pub async fn start_with(setup: &Setup, dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
         let (network, ipfs) = tokio::try_join!(
-            Network::start(platform.network, &dir),
-            Ipfs::start(platform.ipfs, &dir)
+            Network::start_with(setup.platform.network, &dir, setup.organizations),
+            Ipfs::start(setup.platform.ipfs, &dir)
         )?;
         let chaincode = start_contracts(&network, &dir).await?;
-        let consortium = Consortium::open(network.info(), &dir)?;
-        let config = consortium.write_oracle_config(network.info(), &ipfs.api)?;
-        let (oracle, addresses) = start_oracle(&config, &dir).await?;
-        Ok(Self {
+        let consortium = Consortium::open(network.info(), &dir)?.with_custody(setup.custody);
+        let settings = OracleSettings {
+            name: FIRST_ORACLE.to_owned(),
+            custody: setup.custody,
+            duties: setup.duties,
+            ipfs_api: ipfs.api.clone(),
+            ..OracleSettings::default()
+        };
+        let oracle = Oracle::start(&consortium, network.info(), &settings).await?;
+        let mut system = Self {
             dir,
             network,
             chaincode,
             ipfs,
             oracle,
-            addresses,
+            second: None,
             consortium,
-        })
+        };
+        if setup.second_oracle {
+            system.start_second(setup.platform.ipfs).await?;
+        }
+        Ok(system)
+    }
+
+    async fn start_second(&mut self, kind: ipfs::Kind) -> Result<()> {
+        let store = Ipfs::start_named(kind, &self.dir, "ipfs-2").await?;
+        let settings = OracleSettings {
+            name: SECOND_ORACLE.to_owned(),
+            organization: 1,
+            ipfs_api: store.api.clone(),
+            ..OracleSettings::default()
+        };
+        self.second = Some((self.start_oracle(&settings).await?, store));
+        Ok(())
+    }
+
+    /// Starts one more oracle.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_oracle(&self, settings: &OracleSettings) -> Result<Oracle> {
+        Oracle::start(&self.consortium, self.network.info(), settings).await
     }
 
     /// Ends all processes, each after those that use it.
@@ -149,7 +208,11 @@ impl System {
     /// # Errors
     /// When one had to be killed.
     pub async fn stop(self) -> Result<()> {
-        self.oracle.stop().await?;
+        if let Some((oracle, store)) = self.second {
+            oracle.process.stop().await?;
+            store.stop().await?;
+        }
+        self.oracle.process.stop().await?;
         self.ipfs.process.stop().await?;
         self.chaincode.stop().await?;
         self.network.stop().await
@@ -169,9 +232,7 @@ impl System {
     /// When it does not come up again.
     pub async fn kill_and_restart(&mut self, part: Part) -> Result<()> {
         match part {
-            Part::Oracle => {
-                self.oracle.kill_and_start_ready().await?;
-            }
+            Part::Oracle => self.oracle.kill_and_restart().await?,
             Part::Chaincode => {
                 self.chaincode.kill_and_start_ready().await?;
             }
@@ -184,22 +245,25 @@ impl System {
     /// Where devices publish, `host:port`.
     #[must_use]
     pub fn mqtt_address(&self) -> &str {
-        &self.addresses.mqtt
+        self.oracle.mqtt()
     }
 
     /// Where people query, `host:port`.
     #[must_use]
     pub fn rest_address(&self) -> &str {
-        &self.addresses.rest
+        self.oracle.rest()
     }
 
     /// Names and processes of all parts.
     pub fn processes(&mut self) -> Vec<&mut Process> {
         let mut all = vec![
-            &mut self.oracle,
+            &mut self.oracle.process,
             &mut self.chaincode,
             &mut self.ipfs.process,
         ];
+        if let Some((oracle, store)) = &mut self.second {
+            all.extend([&mut oracle.process, &mut store.process]);
+        }
         all.extend(self.network.processes());
         all
     }
@@ -241,13 +305,4 @@ async fn start_chaincode(remembered: &Remembered, dir: &Path) -> Result<Process>
         .env("CHAINCODE_SERVER_ADDRESS", &remembered.chaincode_address)
         .env("CORE_CHAINCODE_ID_NAME", &remembered.package_id);
     Ok(Process::start_ready(spec).await?.0)
-}
-
-async fn start_oracle(config: &Path, dir: &Path) -> Result<(Process, OracleAddresses)> {
-    let spec = Spec::new("oracle", &binaries::ours("oracle")?, dir)
-        .arg("serve")
-        .option("--config", config);
-    let (process, ready) = Process::start_ready(spec).await?;
-    let addresses = serde_json::from_value(ready).context("the oracle's ready line")?;
-    Ok((process, addresses))
 }

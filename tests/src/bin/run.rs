@@ -14,7 +14,7 @@ use salus_tests::{
     ipfs, network,
     readings::{self, PatientReadings},
     story::{self, Outcome, Report},
-    system::{Platform, System},
+    system::{Platform, Setup, System},
 };
 
 /// Patients and readings of each when no file is given.
@@ -22,7 +22,8 @@ const PATIENTS: usize = 3;
 const READINGS_EACH: usize = 40;
 
 /// Starts Salus on this machine and plays its main job: devices publish readings, a provider is
-/// refused, the patients grant access, the provider reads, the patients see who read.
+/// refused, the patients grant access, the provider reads; then a study asks and is answered, the
+/// glass is broken and reviewed, a record is amended and one erased; the patients see who read.
 #[derive(Debug, Parser)]
 #[command(name = "scripts/run")]
 struct Args {
@@ -63,6 +64,10 @@ async fn run(args: &Args) -> Result<()> {
         ipfs: args.ipfs,
     };
     platform.check()?;
+    let setup = Setup {
+        second_oracle: true,
+        ..Setup::of(platform)
+    };
     let input = input(args)?;
     let temporary = match &args.dir {
         Some(_) => None,
@@ -76,7 +81,7 @@ async fn run(args: &Args) -> Result<()> {
     let mut screen = Screen { steps: 0 };
     let started = Instant::now();
     let mut system = tokio::select! {
-        started = System::start(platform, dir) => started?,
+        started = System::start_with(&setup, dir) => started?,
         interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
     };
     let start_seconds = started.elapsed().as_secs_f64();

@@ -22,15 +22,19 @@ pub struct Devnet {
 }
 
 impl Devnet {
-    pub(super) async fn start(dir: &Path) -> Result<Self> {
+    pub(super) async fn start(dir: &Path, organizations: usize) -> Result<Self> {
         let network = dir.join("network");
-        let [orderer, org1, org2] = ports::kept(dir, "fabric-devnet")?;
+        let [orderer] = ports::kept(dir, "fabric-devnet")?;
+        let peers: Vec<String> = ports::kept_list(dir, "fabric-devnet-peers", organizations)?
+            .iter()
+            .map(u16::to_string)
+            .collect();
         let spec = Spec::new("fabric-devnet", &binaries::ours("fabric-devnet")?, dir)
             .arg("up")
             .option("--dir", &network)
-            .option("--orgs", "2")
+            .option("--orgs", organizations.to_string())
             .option("--orderer-port", orderer.to_string())
-            .option("--peer-ports", format!("{org1},{org2}"));
+            .option("--peer-ports", peers.join(","));
         let (process, ready) = Process::start_ready(spec).await?;
         let info = serde_json::from_value(ready).context("fabric-devnet's ready line")?;
         Ok(Self {

@@ -1,5 +1,5 @@
-//! A real Fabric network on loopback: one Raft orderer and a peer for each of two organisations,
-//! from the programs found. Its settings are the files of `network/fabric/`.
+//! A real Fabric network on loopback: one Raft orderer and a peer for each organisation, from the
+//! programs found. Its settings are the files of `network/fabric/`.
 
 use std::{
     ffi::OsString,
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use fabric_mspgen::cryptogen;
 
-use super::{Deployment, Endpoint, NetworkInfo, OrganizationInfo};
+use super::{Deployment, Endpoint, NetworkInfo, ORGANIZATIONS, OrganizationInfo};
 use crate::{
     binaries, ports,
     process::{Process, Spec, run, until_listening},
@@ -28,23 +28,22 @@ const ELECTION_TIMEOUT: Duration = Duration::from_secs(20);
 const GOSSIP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Ports of a network.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Ports {
     orderer: u16,
     orderer_admin: u16,
-    peers: [u16; 2],
-    peer_chaincode: [u16; 2],
+    peers: Vec<u16>,
+    peer_chaincode: Vec<u16>,
 }
 
 impl Ports {
-    fn kept(dir: &Path) -> Result<Self> {
-        let [orderer, orderer_admin, org1, org2, chaincode1, chaincode2] =
-            ports::kept(dir, "fabric")?;
+    fn kept(dir: &Path, organizations: usize) -> Result<Self> {
+        let [orderer, orderer_admin] = ports::kept(dir, "orderer")?;
         Ok(Self {
             orderer,
             orderer_admin,
-            peers: [org1, org2],
-            peer_chaincode: [chaincode1, chaincode2],
+            peers: ports::kept_list(dir, "peers", organizations)?,
+            peer_chaincode: ports::kept_list(dir, "peer-chaincode", organizations)?,
         })
     }
 }
@@ -61,7 +60,7 @@ pub struct RealFabric {
 }
 
 impl RealFabric {
-    pub(super) async fn start(dir: &Path) -> Result<Self> {
+    pub(super) async fn start(dir: &Path, organizations: usize) -> Result<Self> {
         let missing = binaries::missing(&binaries::FABRIC_PROGRAMS);
         if !missing.is_empty() {
             bail!(
@@ -71,19 +70,19 @@ impl RealFabric {
             );
         }
         let dir = dir.join("network");
-        let ports = Ports::kept(&dir)?;
+        let ports = Ports::kept(&dir, organizations)?;
         let is_new = !dir.join(JOINED_FILE).is_file();
         if is_new {
-            prepare(&dir, ports)?;
+            prepare(&dir, &ports)?;
         }
         let mut fabric = Self {
-            info: info(&dir, ports),
+            info: info(&dir, &ports),
             processes: Vec::new(),
             dir,
             ports,
         };
         fabric.start_orderer().await?;
-        for number in [1, 2] {
+        for number in 1..=organizations {
             fabric.start_peer(number).await?;
         }
         if is_new {
@@ -102,11 +101,24 @@ impl RealFabric {
     }
 
     pub(super) async fn kill_and_restart(&mut self, number: usize) -> Result<()> {
-        let address = match number {
+        let address = self.address_of(number);
+        self.processes[number].kill_and_listen(&address).await
+    }
+
+    pub(super) async fn restart(&mut self, number: usize) -> Result<()> {
+        let address = self.address_of(number);
+        self.processes[number].start_and_listen(&address).await
+    }
+
+    pub(super) fn peer_folder(&self, organization: usize) -> PathBuf {
+        self.dir.join(format!("peer{}", organization + 1))
+    }
+
+    fn address_of(&self, number: usize) -> String {
+        match number {
             0 => self.info.orderer.address.clone(),
             peer => self.info.organizations[peer - 1].peer.address.clone(),
-        };
-        self.processes[number].kill_and_listen(&address).await
+        }
     }
 
     async fn start_orderer(&mut self) -> Result<()> {
@@ -325,22 +337,24 @@ async fn run_once_there_is_a_leader(spec: Spec) -> Result<String> {
 }
 
 /// Lays a new network's folder: certificates and settings.
-fn prepare(dir: &Path, ports: Ports) -> Result<()> {
-    cryptogen(&dir.join("crypto"), 2)?;
+fn prepare(dir: &Path, ports: &Ports) -> Result<()> {
+    cryptogen(&dir.join("crypto"), ports.peers.len())?;
     let source = binaries::workspace_root().join("network/fabric");
     let config = dir.join("config");
     fs::create_dir_all(&config)?;
     let builder = source.join("builders/ccaas").canonicalize()?;
-    let values = [
-        ("orderer_host", HOST.to_owned()),
-        ("peer_host", HOST.to_owned()),
-        ("orderer_port", ports.orderer.to_string()),
-        ("org1_port", ports.peers[0].to_string()),
-        ("org2_port", ports.peers[1].to_string()),
-        ("builder_dir", builder.display().to_string()),
+    let mut values = vec![
+        ("orderer_host".to_owned(), HOST.to_owned()),
+        ("peer_host".to_owned(), HOST.to_owned()),
+        ("orderer_port".to_owned(), ports.orderer.to_string()),
+        ("builder_dir".to_owned(), builder.display().to_string()),
     ];
+    for (number, port) in (1..).zip(&ports.peers) {
+        values.push((format!("org{number}_port"), port.to_string()));
+    }
     for name in ["configtx.yaml", "core.yaml", "orderer.yaml"] {
-        let mut text = fs::read_to_string(source.join(name))?;
+        let text = fs::read_to_string(source.join(name))?;
+        let mut text = with_organizations(text, ports.peers.len())?;
         for (key, value) in &values {
             text = text.replace(&format!("{{{{{key}}}}}"), value);
         }
@@ -349,9 +363,29 @@ fn prepare(dir: &Path, ports: Ports) -> Result<()> {
     Ok(())
 }
 
-fn info(dir: &Path, ports: Ports) -> NetworkInfo {
+/// Adds organisations to the two that `configtx.yaml` describes, after the second's pattern.
+fn with_organizations(text: String, organizations: usize) -> Result<String> {
+    const SECOND: &str = "  - &Org2\n";
+    const END: &str = "\nProfiles:\n";
+    const MEMBERS: &str = "[*Org1, *Org2]";
+    let (Some(start), Some(end)) = (text.find(SECOND), text.find(END)) else {
+        return Ok(text);
+    };
+    let pattern = text.get(start..end).context("a section that ends")?;
+    let (mut sections, mut members) = (String::new(), String::from("[*Org1, *Org2"));
+    for number in ORGANIZATIONS + 1..=organizations {
+        let section = pattern.replace("Org2", &format!("Org{number}"));
+        sections.push_str(&section.replace("org2", &format!("org{number}")));
+        members.push_str(&format!(", *Org{number}"));
+    }
+    members.push(']');
+    let with_sections = format!("{}{sections}{}", &text[..end], &text[end..]);
+    Ok(with_sections.replace(MEMBERS, &members))
+}
+
+fn info(dir: &Path, ports: &Ports) -> NetworkInfo {
     let crypto = dir.join("crypto");
-    let organizations = [1, 2].map(|number| {
+    let organizations = (1..=ports.peers.len()).map(|number| {
         let domain = format!("org{number}.example.com");
         let home = crypto.join("peerOrganizations").join(&domain);
         OrganizationInfo {
@@ -373,7 +407,7 @@ fn info(dir: &Path, ports: Ports) -> NetworkInfo {
             server_name: ORDERER_NAME.to_owned(),
             tls_ca_file: orderer_home(dir).join("tls/ca.crt"),
         },
-        organizations: organizations.into(),
+        organizations: organizations.collect(),
         crypto_dir: crypto,
     }
 }

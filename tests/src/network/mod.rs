@@ -14,6 +14,9 @@ use crate::process::Process;
 
 pub use fabric::RealFabric;
 
+/// Organisations of a network unless said otherwise.
+pub const ORGANIZATIONS: usize = 2;
+
 /// Which network to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
@@ -88,9 +91,19 @@ impl Network {
     /// # Errors
     /// When a program is missing (all missing ones are named) or a part does not come up.
     pub async fn start(kind: Kind, dir: &Path) -> Result<Self> {
+        Self::start_with(kind, dir, ORGANIZATIONS).await
+    }
+
+    /// Starts as [`Network::start`], with so many organisations; at least [`ORGANIZATIONS`].
+    ///
+    /// # Errors
+    /// As [`Network::start`].
+    pub async fn start_with(kind: Kind, dir: &Path, organizations: usize) -> Result<Self> {
         Ok(match kind {
-            Kind::Devnet => Self::Devnet(Box::new(devnet::Devnet::start(dir).await?)),
-            Kind::Fabric => Self::Fabric(Box::new(RealFabric::start(dir).await?)),
+            Kind::Devnet => {
+                Self::Devnet(Box::new(devnet::Devnet::start(dir, organizations).await?))
+            }
+            Kind::Fabric => Self::Fabric(Box::new(RealFabric::start(dir, organizations).await?)),
         })
     }
 
@@ -144,6 +157,37 @@ impl Network {
             Self::Fabric(fabric) => fabric.kill_and_restart(number).await?,
         }
         Ok(())
+    }
+
+    /// Kills one of its processes as `kill -9` does.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub async fn kill(&mut self, number: usize) -> Result<()> {
+        match self {
+            Self::Devnet(devnet) => devnet.process.kill().await,
+            Self::Fabric(fabric) => fabric.processes[number].kill().await,
+        }
+    }
+
+    /// Starts a process again that [`Network::kill`] ended.
+    ///
+    /// # Errors
+    /// When it does not come up again.
+    pub async fn restart(&mut self, number: usize) -> Result<()> {
+        match self {
+            Self::Devnet(devnet) => devnet.process.start_until_ready().await.map(|_| ()),
+            Self::Fabric(fabric) => fabric.restart(number).await,
+        }
+    }
+
+    /// The folder of an organisation's peer, if it has one of its own.
+    #[must_use]
+    pub fn peer_folder(&self, organization: usize) -> Option<PathBuf> {
+        match self {
+            Self::Devnet(_) => None,
+            Self::Fabric(fabric) => Some(fabric.peer_folder(organization)),
+        }
     }
 
     /// Ends all its processes in order.

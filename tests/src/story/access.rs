@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     Cast, READS_AT_ONCE,
-    command::{run_json, salus, text},
+    command::{run_json, spec, text},
 };
 use crate::{consortium::Person, ledger::Ledger, readings::PatientReadings, system::System};
 
@@ -51,7 +51,7 @@ pub(super) async fn refuse(system: &System, cast: &Cast) -> Result<Vec<String>> 
 
 pub(super) async fn grant(system: &System, cast: &Cast) -> Result<Vec<String>> {
     let giving = cast.patients.iter().map(|patient| async {
-        let give = salus(system, &patient.person)?
+        let give = spec(system, &patient.person)?
             .arg("grants")
             .arg("give")
             .option("--to", format!("participant:{}", cast.provider_id))

@@ -1,12 +1,13 @@
 //! Who takes part: certificates, keys, and their places on the ledger.
 
 use anyhow::Result;
-use contract_interface::{ParticipantId, Pseudonym};
+use contract_interface::{ParticipantId, Pseudonym, Role};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     READS_AT_ONCE,
-    command::{run_json, salus, text},
+    command::{run_json, spec},
+    staff::register,
 };
 use crate::{
     consortium::{Device, Person},
@@ -90,19 +91,10 @@ async fn enrol_patient(
     person: Person,
     device: Device,
 ) -> Result<Patient> {
-    let mut add = salus(system, administrator)?
-        .arg("participants")
-        .arg("add")
-        .option("--role", "patient")
-        .option("--certificate", person.certificate_file()?)
-        .option("--encryption-key", person.public_key_file());
-    if let Some(id) = system.consortium.known_id(&person) {
-        add = add.option("--id", id);
-    }
-    let added = run_json(add).await?;
-    let pseudonym = text(&added, "participant_id")?;
-    system.consortium.keep_id(&person, &pseudonym)?;
-    let bind = salus(system, administrator)?
+    let pseudonym = register(system, administrator, &person, Role::Patient)
+        .await?
+        .to_string();
+    let bind = spec(system, administrator)?
         .arg("devices")
         .arg("add")
         .option("--device", &device.id)

@@ -10,7 +10,31 @@ use crate::{
     system::System,
 };
 
-pub(super) fn salus(system: &System, person: &Person) -> Result<Spec> {
+/// Runs the `salus` command as someone and returns the JSON that it prints.
+///
+/// # Errors
+/// When it fails; what it said is quoted.
+pub async fn salus(system: &System, person: &Person, args: &[&str]) -> Result<Value> {
+    let output = run(with_args(system, person, args)?).await?;
+    serde_json::from_str(output.trim()).with_context(|| format!("salus printed: {output}"))
+}
+
+/// Runs a command that lists, and returns what it lists.
+///
+/// # Errors
+/// When it fails; what it said is quoted.
+pub async fn salus_list(system: &System, person: &Person, args: &[&str]) -> Result<Vec<Value>> {
+    let output = run(with_args(system, person, args)?).await?;
+    let items: Result<Vec<Value>, _> = output.lines().map(serde_json::from_str).collect();
+    items.with_context(|| format!("salus printed: {output}"))
+}
+
+fn with_args(system: &System, person: &Person, args: &[&str]) -> Result<Spec> {
+    let spec = spec(system, person)?;
+    Ok(args.iter().fold(spec, |spec, arg| spec.arg(arg)))
+}
+
+pub(super) fn spec(system: &System, person: &Person) -> Result<Spec> {
     Ok(Spec::new(
         &format!("salus-{}", person.name),
         &binaries::ours("salus")?,

@@ -1,11 +1,13 @@
 //! The main job, played through the programs and interfaces that people and devices use: publish
-//! over MQTT, be refused, grant, read over REST, audit.
+//! over MQTT, be refused, grant, read over REST; ask, answer, break the glass, amend, erase; audit.
 
 mod access;
 mod by_hand;
 mod cast;
 mod command;
+mod consent;
 mod publishing;
+mod staff;
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -15,7 +17,9 @@ use serde::Serialize;
 pub use access::{check_all_there, client, read_patient, records_of};
 pub use by_hand::by_hand;
 pub use cast::{Cast, Patient, enrol};
-pub use publishing::{Receipts, WaitFor, publish, publish_file};
+pub use command::{salus, salus_list};
+pub use publishing::{Receipts, WaitFor, publish, publish_file, publish_file_at};
+pub use staff::{Staff, enrol_staff, register};
 
 use crate::{readings::PatientReadings, system::System};
 
@@ -31,6 +35,8 @@ pub struct Outcome {
     pub records: usize,
     /// Reads denied, each with a committed transaction.
     pub denied: usize,
+    /// Reads permitted, each with a committed transaction.
+    pub permitted: usize,
     /// Readings that came back byte for byte.
     pub opened: usize,
     /// Reads and denials that the patients see.
@@ -61,10 +67,11 @@ pub async fn play(
     let mut clock = Clock(Instant::now());
 
     let cast = enrol(system, input.len()).await?;
+    let staff = enrol_staff(system, &cast).await?;
     outcome.seconds.insert("enrol", clock.lap());
     report.step(
         &format!(
-            "enrolled {} patients with a device each, and a provider",
+            "enrolled {} patients with a device each, and staff",
             input.len()
         ),
         &[
@@ -75,8 +82,40 @@ pub async fn play(
             ),
         ],
     );
+    share(system, &cast, input, report, &mut outcome, &mut clock).await?;
+    consent(system, &cast, &staff, report, &mut outcome, &mut clock).await?;
 
-    let receipts = publish(system, &cast, input).await?;
+    let audit = access::audit(&cast).await?;
+    outcome.reads_audited = audit.reads;
+    outcome.seconds.insert("audit", clock.lap());
+    report.step("the patients see who read what", &audit.lines);
+    ensure!(
+        outcome.opened == outcome.readings,
+        "not every reading came back"
+    );
+    ensure!(
+        audit.permitted >= outcome.permitted && audit.denied >= outcome.denied,
+        "a read is missing from the audit"
+    );
+    for process in system.processes() {
+        let bytes = process.resident_bytes().unwrap_or_default();
+        outcome
+            .resident_bytes
+            .insert(process.name().to_owned(), bytes);
+    }
+    Ok((outcome, cast))
+}
+
+/// Publish, be refused, grant, read.
+async fn share(
+    system: &System,
+    cast: &Cast,
+    input: &[PatientReadings],
+    report: &mut dyn Report,
+    outcome: &mut Outcome,
+    clock: &mut Clock,
+) -> Result<()> {
+    let receipts = publish(system, cast, input).await?;
     outcome.readings = receipts.acknowledged;
     outcome.records = receipts.records.len();
     outcome.seconds.insert("publish", clock.lap());
@@ -88,17 +127,18 @@ pub async fn play(
         &receipts.first,
     );
 
-    let refusal = access::refuse(system, &cast).await?;
-    outcome.denied = 1;
+    let refusal = access::refuse(system, cast).await?;
+    outcome.denied += 1;
     outcome.seconds.insert("deny", clock.lap());
     report.step("the provider, without a grant, was refused", &refusal);
 
-    let grants = access::grant(system, &cast).await?;
+    let grants = access::grant(system, cast).await?;
     outcome.seconds.insert("grant", clock.lap());
     report.step("the patients granted the provider access", &grants);
 
-    let opened = access::read_all(&cast, input).await?;
+    let opened = access::read_all(cast, input).await?;
     outcome.opened = opened.readings;
+    outcome.permitted += opened.records;
     outcome.seconds.insert("read", clock.lap());
     report.step(
         &format!(
@@ -113,27 +153,40 @@ pub async fn play(
             opened.first,
         ],
     );
+    Ok(())
+}
 
-    let audit = access::audit(&cast).await?;
-    outcome.reads_audited = audit.reads;
-    outcome.seconds.insert("audit", clock.lap());
-    report.step("the patients see who read what", &audit.lines);
+/// Ask and answer, break the glass, amend, verify, erase.
+async fn consent(
+    system: &System,
+    cast: &Cast,
+    staff: &Staff,
+    report: &mut dyn Report,
+    outcome: &mut Outcome,
+    clock: &mut Clock,
+) -> Result<()> {
+    let lines = consent::ask_and_answer(system, cast).await?;
+    outcome.permitted += 1;
+    outcome.denied += 1;
+    outcome.seconds.insert("request", clock.lap());
+    report.step(
+        "the provider asked for a study, was granted one read, and denied a second",
+        &lines,
+    );
 
-    ensure!(
-        outcome.opened == outcome.readings,
-        "not every reading came back"
-    );
-    ensure!(
-        audit.permitted >= opened.records && audit.denied >= outcome.denied,
-        "a read is missing from the audit"
-    );
-    for process in system.processes() {
-        let bytes = process.resident_bytes().unwrap_or_default();
-        outcome
-            .resident_bytes
-            .insert(process.name().to_owned(), bytes);
-    }
-    Ok((outcome, cast))
+    let lines = consent::emergency(system, cast, staff).await?;
+    outcome.permitted += 1;
+    outcome.seconds.insert("emergency", clock.lap());
+    report.step("a doctor broke the glass, and it was reviewed", &lines);
+
+    let (original, lines) = consent::amend(system, cast).await?;
+    outcome.seconds.insert("amend", clock.lap());
+    report.step("the patient handed in a letter and amended it", &lines);
+
+    let lines = consent::erase(system, cast, &original).await?;
+    outcome.seconds.insert("erase", clock.lap());
+    report.step("the patient had the first letter erased", &lines);
+    Ok(())
 }
 
 /// Times stages one after the other.

@@ -11,7 +11,8 @@ use super::{
     command::{run_json, text},
 };
 use crate::{
-    binaries, consortium::Device, process::Spec, readings::PatientReadings, system::System,
+    binaries, consortium::Device, oracle::Oracle, process::Spec, readings::PatientReadings,
+    system::System,
 };
 
 /// What publishing came to.
@@ -73,12 +74,26 @@ pub enum WaitFor {
     Receipts,
 }
 
-/// Publishes a file's lines from a device with `salus device publish`.
+/// Publishes a file's lines from a device with `salus device publish`, at the first oracle.
 ///
 /// # Errors
 /// When a reading is refused or gets no receipt.
 pub async fn publish_file(
     system: &System,
+    device: &Device,
+    file: &Path,
+    wait_for: WaitFor,
+) -> Result<Value> {
+    publish_file_at(system, &system.oracle, device, file, wait_for).await
+}
+
+/// Publishes as [`publish_file`] at an oracle.
+///
+/// # Errors
+/// When a reading is refused or gets no receipt.
+pub async fn publish_file_at(
+    system: &System,
+    oracle: &Oracle,
     device: &Device,
     file: &Path,
     wait_for: WaitFor,
@@ -92,8 +107,8 @@ pub async fn publish_file(
     .arg("device")
     .arg("publish")
     .option("--device", &device.id)
-    .option("--broker", format!("mqtts://{}", system.mqtt_address()))
-    .option("--ca-file", system.consortium.oracle_ca_file())
+    .option("--broker", format!("mqtts://{}", oracle.mqtt()))
+    .option("--ca-file", oracle.home.join("mqtt/ca.crt"))
     .option("--certificate", device.file("client.crt"))
     .option("--key", device.file("client.key"))
     .option("--file", file);
