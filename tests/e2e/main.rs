@@ -5,16 +5,20 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod attacks;
 mod bad_input;
 mod bad_protobuf;
 mod clients;
+mod custody;
 mod dependencies;
+mod erasure;
 mod judges_fabric;
 mod judges_rest;
 mod judges_sealed;
 mod kills;
 mod linkability;
 mod network;
+mod rogue;
 mod secrecy;
 mod stories;
 mod support;
