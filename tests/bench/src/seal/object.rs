@@ -1,4 +1,4 @@
-//! One payload, its sealed object and what came out of that again, as files.
+//! One payload, its sealed object and what came out of that again, in memory and as files.
 
 use std::{
     fs::{File, OpenOptions},
@@ -13,6 +13,59 @@ const ASSOCIATED_DATA: AssociatedData = AssociatedData {
     record_id: [0x17; 16],
     commitment: [0x2a; 32],
 };
+
+/// The same in memory, as if the files were mapped into it.
+pub(crate) struct Mapped {
+    payload: Vec<u8>,
+    sealed: Vec<u8>,
+    opened: Vec<u8>,
+    data_key: DataKey,
+}
+
+impl Mapped {
+    /// Makes the payload and memory for the rest.
+    pub(crate) fn new(length: u64) -> Result<Self> {
+        let sealed_len = usize::try_from(sealed_object::sealed_len(length))?;
+        let length = usize::try_from(length)?;
+        let mut mapped = Self {
+            payload: (0..=u8::MAX).cycle().take(length).collect(),
+            // Written, so that the measurement does not wait for the system to find the pages.
+            sealed: vec![1; sealed_len],
+            opened: vec![1; length],
+            data_key: DataKey::from_bytes([0x5c; 32]),
+        };
+        mapped.seal()?;
+        mapped.open()?;
+        Ok(mapped)
+    }
+
+    /// From the payload to the object.
+    pub(crate) fn seal(&mut self) -> Result<()> {
+        let length = self.payload.len() as u64;
+        let sealed = self.sealed.as_mut_slice();
+        let mut sealer = Sealer::new(sealed, &self.data_key, &ASSOCIATED_DATA, length)?;
+        sealer.read_from(self.payload.as_slice())?;
+        ensure!(
+            sealer.finish()?.is_empty(),
+            "a shorter object than foretold"
+        );
+        Ok(())
+    }
+
+    /// From the object to the payload.
+    pub(crate) fn open(&mut self) -> Result<()> {
+        let sealed = self.sealed.as_slice();
+        let mut opener = Opener::new(sealed, &self.data_key, &ASSOCIATED_DATA)?;
+        opener.write_to(self.opened.as_mut_slice())?;
+        Ok(())
+    }
+
+    /// That the payload came back: a measurement of something else is worth nothing.
+    pub(crate) fn check(&self) -> Result<()> {
+        ensure!(self.opened == self.payload, "the payload came back changed");
+        Ok(())
+    }
+}
 
 /// Where the files are; they are written over again and again, so that no run but the first waits
 /// for the system to find memory for them.
