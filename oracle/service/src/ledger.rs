@@ -5,6 +5,7 @@
 //! *submitted*, and a call returns only after its commit was `VALID`; see [`LedgerError`] for what
 //! each failure means for a second try.
 
+mod blocks;
 mod consent;
 mod custody;
 mod error;
@@ -21,6 +22,7 @@ use fabric_msp::{Certificate, MspId, SigningIdentity};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::blocks::Stretch;
 pub use self::error::LedgerError;
 pub use self::queries::ReadQuestion;
 pub use self::registration::{Registered, RegistrationBatch};
@@ -34,6 +36,9 @@ const SALT_BYTES: usize = 32;
 #[derive(Debug, Clone)]
 pub struct Ledger {
     contract: Contract,
+    blocks: blocks::Blocks,
+    /// The chaincode's name on the channel.
+    chaincode: Arc<str>,
     channel: String,
     msp_id: MspId,
     /// PEM of the CA certificate that issued the oracle's own.
@@ -83,8 +88,11 @@ impl Ledger {
         });
         let gateway = Gateway::connect(GatewayConfig::new(endpoints, roots), identity)
             .map_err(LedgerError::Connect)?;
+        let network = gateway.network(&config.channel);
         Ok(Self {
-            contract: gateway.network(&config.channel).contract(&config.chaincode),
+            contract: network.contract(&config.chaincode),
+            blocks: blocks::Blocks::new(network),
+            chaincode: config.chaincode.as_str().into(),
             channel: config.channel.clone(),
             msp_id,
             issuer: issuer.pem().into(),
@@ -95,6 +103,12 @@ impl Ledger {
     #[must_use]
     pub fn channel(&self) -> &str {
         &self.channel
+    }
+
+    /// The chaincode's name on the channel.
+    #[must_use]
+    pub fn chaincode(&self) -> &str {
+        &self.chaincode
     }
 
     /// The oracle's organisation.

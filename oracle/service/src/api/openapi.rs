@@ -32,6 +32,7 @@ use crate::api::routes::{
         uploads::versions,
         erasure::erase,
         erasure::one,
+        erasure::complete,
         wraps::list,
         wraps::change,
         evidence::one,

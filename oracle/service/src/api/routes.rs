@@ -271,6 +271,11 @@ fn custody(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .and(warp::get())
         .and(request(api))
         .then(|id, r| reply(erasure::one(id, r)));
+    let complete = warp::path!("v1" / "records" / String / "erasure" / "completion")
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|id, r, body| reply(erasure::complete(id, r, body)));
     let wraps = warp::path!("v1" / "records" / String / "wraps")
         .and(warp::get())
         .and(request(api))
@@ -290,6 +295,8 @@ fn custody(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .or(erase)
         .unify()
         .or(erased)
+        .unify()
+        .or(complete)
         .unify()
         .or(wraps)
         .unify()

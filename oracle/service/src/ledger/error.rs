@@ -1,7 +1,8 @@
 //! What can go wrong between the oracle and the ledger.
 
 use contract_interface::{CanonicalJsonError, ErrorCode};
-use fabric_gateway::{ConnectError, EvaluateError, TransactionError};
+use fabric_gateway::{ConnectError, EvaluateError, EventsError, TransactionError};
+use fabric_msp::block::BlockError;
 
 /// A call to the contracts that was not done, or of which it is not known whether it was.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,15 @@ pub enum LedgerError {
     /// The decision on a read does not open with the salt that was sent.
     #[error("the decision's reason does not open with the transaction's salt")]
     DecisionUnreadable,
+    /// Blocks could not be read on.
+    #[error("the channel's blocks cannot be read")]
+    Blocks(#[source] Box<EventsError>),
+    /// The stream of blocks ended before the block that is known to be there.
+    #[error("the channel's blocks ended too early")]
+    BlocksEnded,
+    /// A peer gave something that is no block.
+    #[error("a peer gave a malformed block")]
+    Block(#[source] BlockError),
     /// The system has no random numbers to give.
     #[error("the system's random source failed")]
     NoRandomness,
@@ -60,7 +70,7 @@ impl LedgerError {
         match self {
             Self::Query(error) => error.is_retryable(),
             Self::Transaction(error) => error.is_retryable(),
-            Self::OutcomeUnknown(_) => true,
+            Self::OutcomeUnknown(_) | Self::Blocks(_) | Self::BlocksEnded => true,
             Self::Contract {
                 code: Some(code), ..
             } => code.is_retryable() || *code == ErrorCode::NotInitialized,
