@@ -1,13 +1,14 @@
-use contract_interface::limits::BATCH_RECORDS_MAX;
+use contract_interface::limits::{BATCH_RECORDS_MAX, RECORD_VERSIONS_MAX};
 use contract_interface::names::{collections, events, transactions, transient};
 use contract_interface::record::RecordsRegistered;
 use contract_interface::{
-    DeviceRegistration, Digest, ErrorCode, Period, Purpose, Record, RecordEntry, RecordId,
+    DeviceRegistration, Digest, ErrorCode, GrantId, Period, Purpose, Record, RecordEntry, RecordId,
     RecordPrivate, RecordStatus, RecordWraps, RegisterRecords, RegisterRecordsResult, Source,
     Status, UtcTime,
 };
 use fabric_shim::testing::{Tx, TxResult, ValidationCode};
 
+use super::sources::submitted;
 use crate::testing::Who::*;
 use crate::testing::*;
 
@@ -27,6 +28,14 @@ async fn state(world: &mut World, id: RecordId) -> Record {
 
 fn time(seconds: i64) -> UtcTime {
     UtcTime::from_unix_seconds(seconds).unwrap()
+}
+
+/// The same record, said to be registered by the other organisation.
+fn of_org2(record: &RecordPrivate) -> RecordPrivate {
+    RecordPrivate {
+        registrar: "Org2MSP".parse().unwrap(),
+        ..record.clone()
+    }
 }
 
 #[tokio::test]
@@ -103,7 +112,7 @@ async fn a_retry_may_wrap_anew_but_other_content_conflicts() {
     metadata.readings += 1;
     let tx = world.register_records(&[metadata]);
     world.refused(Oracle1, tx, ErrorCode::RecordConflict).await;
-    let tx = world.register_records(&[record]);
+    let tx = world.register_records(&[of_org2(&record)]);
     world.refused(Oracle2, tx, ErrorCode::RecordConflict).await;
 }
 
@@ -191,7 +200,7 @@ async fn a_revoked_device_keeps_what_it_measured_before() {
 async fn a_device_of_another_organization_or_nobodys_is_refused() {
     let mut world = World::populated().await;
     let record = world.record(1);
-    let tx = world.register_records(std::slice::from_ref(&record));
+    let tx = world.register_records(&[of_org2(&record)]);
     let message = world.refused(Oracle2, tx, ErrorCode::DeviceNotFound).await;
     assert!(!message.contains(DEVICE), "{message}");
     let unknown = RecordPrivate {
@@ -200,40 +209,6 @@ async fn a_device_of_another_organization_or_nobodys_is_refused() {
     };
     let tx = world.register_records(&[unknown]);
     world.refused(Oracle1, tx, ErrorCode::DeviceNotFound).await;
-}
-
-#[tokio::test]
-async fn a_person_may_be_the_source() {
-    let mut world = World::populated().await;
-    for (n, source, patient, code) in [
-        (1, Patient, Patient, None),
-        (2, Provider1, Patient, None),
-        (3, Provider2, Patient, Some(ErrorCode::ParticipantNotFound)),
-        (
-            4,
-            OtherPatient,
-            Patient,
-            Some(ErrorCode::ParticipantNotFound),
-        ),
-        (5, Nobody, Patient, Some(ErrorCode::ParticipantNotFound)),
-        (6, Auditor1, Patient, Some(ErrorCode::ParticipantNotFound)),
-        (7, Provider1, Nobody, Some(ErrorCode::ParticipantNotFound)),
-        (
-            8,
-            Provider1,
-            Provider1,
-            Some(ErrorCode::ParticipantNotFound),
-        ),
-    ] {
-        let mut record = world.record(n);
-        record.source = Source::ParticipantId(source.id());
-        record.patient = patient.pseudonym();
-        let tx = world.register_records(&[record]);
-        match code {
-            None => drop(world.ok(Oracle1, tx).await),
-            Some(code) => drop(world.refused(Oracle1, tx, code).await),
-        }
-    }
 }
 
 #[tokio::test]
@@ -419,17 +394,43 @@ async fn a_later_version_amends_its_predecessor_once() {
         .refused(Oracle1, amending(&third, &unknown, 2), conflict)
         .await;
     let mut others = third.clone();
-    others.source = Source::ParticipantId(OtherPatient.id());
     others.patient = OtherPatient.pseudonym();
+    let others = submitted(&mut world, &others, OtherPatient, Some(second.record_id));
     world
         .refused(Oracle1, amending(&others, &second, 3), conflict)
         .await;
     let tx = world.register_device(&world.device());
     world.ok(Oracle2, tx).await;
     world
-        .refused(Oracle2, amending(&third, &second, 3), conflict)
+        .refused(Oracle2, amending(&of_org2(&third), &second, 3), conflict)
         .await;
     world.ok(Oracle1, amending(&third, &second, 3)).await;
+}
+
+#[tokio::test]
+async fn a_chain_of_versions_has_an_end() {
+    let (mut world, first) = World::with_record().await;
+    let next = world.record(2);
+    let version = RECORD_VERSIONS_MAX + 1;
+    let tx = amending(&next, &first, version);
+    world.refused(Oracle1, tx, ErrorCode::LimitExceeded).await;
+}
+
+#[tokio::test]
+async fn the_registrar_is_who_registers_and_wraps_for_itself_and_the_patient() {
+    let mut world = World::populated().await;
+    let invalid = ErrorCode::InvalidArgument;
+    let record = world.record(1);
+    let tx = world.register_records(&[of_org2(&record)]);
+    world.refused(Oracle1, tx, invalid).await;
+    let mut gated = wraps(record.record_id);
+    gated.wraps[0].gate = Some(Oracle1.key().thumbprint());
+    let mut granted = wraps(record.record_id);
+    granted.wraps[0].grant_id = Some(GrantId::from_bytes([1; 16]));
+    for wraps in [gated, granted] {
+        let tx = register_raw(&[entry(&record)], std::slice::from_ref(&record), &[wraps]);
+        world.refused(Oracle1, tx, invalid).await;
+    }
 }
 
 #[tokio::test]
