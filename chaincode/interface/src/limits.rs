@@ -36,7 +36,7 @@ pub const RECORD_SENSITIVITIES_MAX: usize = 16;
 pub const EMERGENCY_SECONDS_MAX: u64 = 4 * 60 * 60;
 /// Bytes of a sealed text (compact JWE): an emergency's justification, a review's note.
 pub const SEALED_TEXT_BYTES_MAX: usize = 16 * 1024;
-/// Wraps in one `AddWraps`, `RemoveWraps` or `ReplaceWraps`.
+/// Records in one `ChangeWraps`.
 pub const WRAP_BATCH_MAX: usize = 200;
 /// Nonces in one `PurgeNonces`.
 pub const NONCE_BATCH_MAX: usize = 200;

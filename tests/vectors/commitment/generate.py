@@ -16,6 +16,8 @@ BASE = {
     "period": {"start": "2026-01-02T03:04:05Z", "end": "2026-01-02T04:04:05Z"},
     "readings": 60,
     "source": {"device_id": "hr-0042"},
+    "registrar": "Org1MSP",
+    "confidentiality": "N",
     "content_type": "application/vnd.salus.segment+cbor-seq",
     "cid": "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy",
     "size": 4096,
@@ -89,6 +91,24 @@ match(
     ),
 )
 match(
+    "labelled",
+    "a record with every optional member",
+    record(
+        source={"participant_id": "0123456789abcdef0123456789abcdef"},
+        context="visit-1",
+        confidentiality="V",
+        sensitivity=["PSY", "HIV"],
+        submission="eyJhbGciOiJFUzI1NiJ9.e30.AA",
+    ),
+)
+vector(
+    "confidentiality_left_out",
+    "match",
+    "what is not said is normal, and committed to",
+    without("confidentiality"),
+    commitment(BASE),
+)
+match(
     "largest_numbers",
     "numbers at their limits",
     record(plaintext_size=2**53 - 1, readings=2**32 - 1),
@@ -119,6 +139,28 @@ mismatch(
     "committed to a period one second longer",
     record(period={"start": START, "end": "2026-01-02T04:04:06Z"}),
 )
+mismatch(
+    "other_registrar",
+    "committed to another registrar",
+    record(registrar="Org2MSP"),
+)
+mismatch(
+    "other_confidentiality",
+    "committed to another confidentiality",
+    record(confidentiality="R"),
+)
+mismatch(
+    "sensitivities_in_other_order",
+    "order of sensitivities counts",
+    record(sensitivity=["HIV", "PSY"]),
+    commitment(record(sensitivity=["PSY", "HIV"])),
+)
+mismatch(
+    "confidentiality_not_committed",
+    "the default left out of what is hashed",
+    without("confidentiality"),
+    commitment(without("confidentiality")),
+)
 mismatch("other_salt", "committed with another salt", record(salt="11" + "22" * 31))
 mismatch(
     "salt_as_text",
@@ -147,6 +189,12 @@ malformed(
     "upper_case_id", "IDs are lower case", record(record_id="00112233445566778899AABBCCDDEEFF")
 )
 malformed("unknown_member", "a member that does not belong", record(name="x"))
+malformed(
+    "unknown_confidentiality",
+    "a confidentiality that is none of N, R and V",
+    record(confidentiality="U"),
+)
+malformed("no_registrar", "the registrar is missing", without("registrar"))
 malformed("missing_member", "a member is missing", without("merkle_root"))
 malformed(
     "time_with_offset",
@@ -176,3 +224,13 @@ invalid(
     record(content_type="a/b\r\nX: y"),
 )
 invalid("cid_with_slash", "a CID that is a path", record(cid="bafk/../x"))
+invalid(
+    "sensitivity_twice",
+    "a sensitivity twice",
+    record(sensitivity=["PSY", "PSY"]),
+)
+invalid(
+    "too_many_sensitivities",
+    "17 sensitivities",
+    record(sensitivity=[f"S{number}" for number in range(17)]),
+)

@@ -176,7 +176,6 @@ impl Basis {
             reader,
             record,
             purpose,
-            times,
             ..
         } = question;
         let plain = |reason| Some(Verdict { reason, rule: None });
@@ -191,23 +190,10 @@ impl Basis {
                 ReasonCode::PurposeNotForPatients
             });
         }
-        if let Some(entry) = &self.delegation
-            && *purpose == Purpose::Patrqt
+        if *purpose == Purpose::Patrqt
+            && let Some(verdict) = self.as_guardian(question)
         {
-            let given = entry.delegation.patient == record.patient
-                && entry.delegation.guardian == reader.participant_id
-                && entry.gives(Power::Read, times);
-            return Some(Verdict {
-                reason: if given {
-                    ReasonCode::Guardian
-                } else {
-                    ReasonCode::GuardianNotAllowed
-                },
-                rule: Some(RuleRef::Delegation {
-                    delegation_id: entry.delegation.delegation_id,
-                    version: entry.version,
-                }),
-            });
+            return Some(verdict);
         }
         match reader.role {
             Role::Provider => None,
@@ -215,6 +201,35 @@ impl Basis {
                 plain(ReasonCode::RoleNotAllowed)
             }
         }
+    }
+
+    /// The verdict on one who is or was the patient's guardian. A provider who no longer is one
+    /// still reads by rules.
+    fn as_guardian(&self, question: &Question<'_>) -> Option<Verdict> {
+        let Question {
+            reader,
+            record,
+            times,
+            ..
+        } = question;
+        let entry = self.delegation.as_ref()?;
+        let given = entry.delegation.patient == record.patient
+            && entry.delegation.guardian == reader.participant_id
+            && entry.gives(Power::Read, times);
+        if !given && reader.role == Role::Provider {
+            return None;
+        }
+        Some(Verdict {
+            reason: if given {
+                ReasonCode::Guardian
+            } else {
+                ReasonCode::GuardianNotAllowed
+            },
+            rule: Some(RuleRef::Delegation {
+                delegation_id: entry.delegation.delegation_id,
+                version: entry.version,
+            }),
+        })
     }
 
     fn in_emergency(&self, question: &Question<'_>) -> Verdict {

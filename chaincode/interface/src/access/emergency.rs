@@ -112,10 +112,12 @@ pub struct EmergencyEntry {
 }
 
 impl EmergencyEntry {
-    /// Whether the emergency lasts at each of `times`.
+    /// Whether the emergency lasts at each of `times`. A review that finds it unjustified ends it.
     #[must_use]
     pub fn lasts(&self, times: &[UtcTime]) -> bool {
-        times.iter().all(|time| *time < self.emergency.valid_until)
+        let unjustified = |review: &Review| review.outcome == ReviewOutcome::Unjustified;
+        !self.review.as_ref().is_some_and(unjustified)
+            && times.iter().all(|time| *time < self.emergency.valid_until)
     }
 }
 

@@ -66,6 +66,11 @@ fn record() -> RecordPrivate {
         },
         readings: 1,
         source: Source::DeviceId("d".parse().unwrap()),
+        registrar: "Org1MSP".parse().unwrap(),
+        context: None,
+        confidentiality: Confidentiality::N,
+        sensitivity: vec![],
+        submission: None,
         content_type: "application/fhir+json".to_owned(),
         cid: "bafk".to_owned(),
         size: 1,
@@ -80,11 +85,12 @@ fn canonical_json_of_a_record() {
     assert_eq!(
         String::from_utf8(canonical_json(&record()).unwrap()).unwrap(),
         concat!(
-            r#"{"cid":"bafk","content_type":"application/fhir+json","#,
+            r#"{"cid":"bafk","confidentiality":"N","content_type":"application/fhir+json","#,
             r#""merkle_root":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,
             r#""patient":"02020202020202020202020202020202","#,
             r#""period":{"end":"2026-01-02T03:04:05Z","start":"2026-01-02T03:04:05Z"},"#,
             r#""plaintext_size":1,"readings":1,"record_id":"01010101010101010101010101010101","#,
+            r#""registrar":"Org1MSP","#,
             r#""salt":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f","#,
             r#""size":1,"source":{"device_id":"d"},"type":"8867-4"}"#
         )
@@ -138,6 +144,28 @@ impl Numbers {
                 0 => Source::DeviceId(self.token().parse().unwrap()),
                 _ => Source::ParticipantId(ParticipantId::from_bytes(self.bytes())),
             },
+            registrar: self.token().parse().unwrap(),
+            context: match self.below(2) {
+                0 => None,
+                _ => Some(self.token().parse().unwrap()),
+            },
+            confidentiality: match self.below(3) {
+                0 => Confidentiality::N,
+                1 => Confidentiality::R,
+                _ => Confidentiality::V,
+            },
+            sensitivity: (0..self.below(17))
+                .map(|n| format!("S{n}").parse().unwrap())
+                .collect(),
+            submission: match self.below(2) {
+                0 => None,
+                _ => Some(format!(
+                    "{}.{}.{}",
+                    self.token(),
+                    self.token(),
+                    self.token()
+                )),
+            },
             content_type: format!("{}/{}", self.token(), self.token()),
             cid: hex::encode(self.bytes::<32>()),
             size: self.below(JSON_INTEGER_MAX + 1),
@@ -179,11 +207,12 @@ fn canonical_json_sorts_by_utf_16_and_escapes_no_more_than_it_must() {
 
 #[test]
 fn wraps_are_compact_jwes_under_thumbprints() {
-    let wrap = |kid: &str, jwe: &str| KeyWrap {
-        kid: kid.to_owned(),
-        jwe: jwe.to_owned(),
-    };
+    let wrap = |kid: &str, jwe: &str| KeyWrap::plain(kid.to_owned(), jwe.to_owned());
     let good = wrap(&"k".repeat(43), "a.b.c.d.e");
+    let gated = |gate: &str| KeyWrap {
+        gate: Some(gate.to_owned()),
+        ..good.clone()
+    };
     let check = |wraps: Vec<KeyWrap>| {
         RecordWraps {
             record_id: RecordId::from_bytes([1; 16]),
@@ -194,13 +223,15 @@ fn wraps_are_compact_jwes_under_thumbprints() {
     };
     assert!(check(vec![good.clone()]));
     assert!(check(
-        (0..16)
+        (0..64)
             .map(|n| wrap(&format!("{n:043}"), "a.b.c.d.e"))
             .collect()
     ));
+    assert!(check(vec![gated(&"g".repeat(43))]));
+    assert!(!check(vec![gated("short")]));
     assert!(!check(vec![]));
     assert!(!check(
-        (0..17)
+        (0..65)
             .map(|n| wrap(&format!("{n:043}"), "a.b.c.d.e"))
             .collect()
     ));
