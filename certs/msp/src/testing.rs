@@ -90,6 +90,11 @@ impl Ca {
     }
 
     pub(crate) fn issue(&self, wanted: &Wanted<'_>) -> SigningIdentity {
+        self.issue_in(msp_id(), wanted)
+    }
+
+    /// A member of an MSP of another name.
+    pub(crate) fn issue_in(&self, msp_id: MspId, wanted: &Wanted<'_>) -> SigningIdentity {
         let mut params = params(wanted.name, wanted.unit);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages.extend(wanted.purpose.clone());
@@ -101,7 +106,7 @@ impl Ca {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         let key = key.serialize_pem();
-        SigningIdentity::from_pem(msp_id(), certificate.as_bytes(), key.as_bytes()).unwrap()
+        SigningIdentity::from_pem(msp_id, certificate.as_bytes(), key.as_bytes()).unwrap()
     }
 
     pub(crate) fn client(&self) -> SigningIdentity {

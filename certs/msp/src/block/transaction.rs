@@ -226,8 +226,7 @@ impl Transaction {
     /// SHA-256 of the private keys of a collection that the transaction purges.
     pub fn purged(&self, namespace: &str, collection: &str) -> Vec<[u8; 32]> {
         let hashed = self.hashed.iter();
-        let named =
-            hashed.filter(|set| set.namespace == namespace && set.collection == collection);
+        let named = hashed.filter(|set| set.namespace == namespace && set.collection == collection);
         let writes = named.flat_map(|set| &set.writes.hashed_writes);
         let purges = writes.filter(|write| write.is_purge);
         purges
