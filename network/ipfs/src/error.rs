@@ -8,6 +8,9 @@ use cid::Cid;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
+    /// A pin keeps the block.
+    #[error("pinned: {0}")]
+    Pinned(&'static str),
     /// The block is not here. Kubo's words, since a node without peers is an offline node.
     #[error("block was not found locally (offline): ipld: could not find {0}")]
     NotFound(Cid),

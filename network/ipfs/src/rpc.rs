@@ -56,10 +56,11 @@ pub(crate) async fn answer(
     }
 }
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "add",
     "block/get",
     "block/put",
+    "block/rm",
     "block/stat",
     "cat",
     "dag/export",
@@ -78,6 +79,7 @@ async fn dispatch(command: &str, request: Request) -> Result<Answer, RpcError> {
         "add" => add::add(request).await,
         "block/get" => block::get(request).await,
         "block/put" => block::put(request).await,
+        "block/rm" => block::remove(request).await,
         "block/stat" => block::stat(request).await,
         "cat" => dag::cat(request).await,
         "dag/export" => dag::export(request).await,

@@ -1,4 +1,4 @@
-//! `block/put`, `block/get`, `block/stat`: blocks as they are.
+//! `block/put`, `block/get`, `block/stat`, `block/rm`: blocks as they are.
 
 use bytes::Bytes;
 use cid::Version;
@@ -12,6 +12,7 @@ use super::{
     upload::{Part, Parts},
 };
 use crate::{
+    StoreError,
     block::{self, DAG_PB, MAX_BLOCK_BYTES},
     path::ContentPath,
     store::Batch,
@@ -22,6 +23,15 @@ use crate::{
 struct BlockStat {
     key: String,
     size: usize,
+}
+
+/// What became of one block that was to be removed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Removed {
+    hash: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 pub(super) async fn put(request: Request) -> Result<Answer, RpcError> {
@@ -94,6 +104,34 @@ pub(super) async fn stat(request: Request) -> Result<Answer, RpcError> {
         key,
         size: bytes.len(),
     })
+}
+
+pub(super) async fn remove(request: Request) -> Result<Answer, RpcError> {
+    let force = request.flag("force")?.unwrap_or(false);
+    let quiet = request.flag("quiet")?.unwrap_or(false);
+    let arguments = request.required_arguments("cid")?;
+    let lines = blocking(move || {
+        let paths = arguments.iter().map(|path| ContentPath::parse(path));
+        let mut cids = Vec::with_capacity(arguments.len());
+        for path in paths {
+            cids.push(path?.resolve(&request.store)?);
+        }
+        let removed = request.store.remove_blocks(&cids)?;
+        let lines = removed.into_iter().filter_map(|(cid, refused)| {
+            let error = match refused {
+                Some(StoreError::NotFound(_)) if force => None,
+                refused => refused.map(|error| match error {
+                    StoreError::NotFound(cid) => format!("ipld: could not find {cid}"),
+                    other => other.to_string(),
+                }),
+            };
+            let hash = cid.to_string();
+            (error.is_some() || !quiet).then_some(Removed { hash, error })
+        });
+        Ok::<_, RpcError>(lines.collect::<Vec<_>>())
+    })
+    .await?;
+    Answer::json_lines(lines)
 }
 
 async fn find(request: Request) -> Result<(String, Vec<u8>), RpcError> {

@@ -100,6 +100,35 @@ impl Store {
         Ok(removed)
     }
 
+    /// Removes blocks that no pin keeps. Those that stay come with the reason.
+    pub(crate) fn remove_blocks(
+        &self,
+        cids: &[Cid],
+    ) -> Result<Vec<(Cid, Option<StoreError>)>, StoreError> {
+        let _alone = self.gc.write().unwrap_or_else(PoisonError::into_inner);
+        let pins = self.pins();
+        let kept = self.reachable()?;
+        let remove = |cid: &Cid| {
+            let digest = block::digest_of(cid)?;
+            if let Some(pin) = pins.get(cid) {
+                return Err(StoreError::Pinned(pin.pin_type.as_str()));
+            }
+            if kept.contains(&digest) {
+                return Err(StoreError::Pinned("indirect"));
+            }
+            let path = self.block_path(&digest);
+            match fs::remove_file(&path) {
+                Ok(()) => Ok(()),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    Err(StoreError::NotFound(*cid))
+                }
+                Err(error) => Err(StoreError::io(path)(error)),
+            }
+        };
+        let removed = cids.iter().map(|cid| (*cid, remove(cid).err()));
+        Ok(removed.collect())
+    }
+
     /// Counts blocks and their bytes.
     pub(crate) fn stat(&self) -> Result<RepoStat, StoreError> {
         let mut stat = RepoStat {

@@ -22,6 +22,7 @@ pub(crate) async fn run(api: &Api) {
     cat::paths(api).await;
     cat::what_is_not_a_file(api).await;
     block::put_get_stat(api).await;
+    block::remove(api).await;
     block::refusals(api).await;
     pin::life_of_a_pin(api).await;
     pin::direct_and_recursive(api).await;

@@ -1,4 +1,4 @@
-//! `block/put`, `block/get`, `block/stat`.
+//! `block/put`, `block/get`, `block/stat`, `block/rm`.
 
 use serde_json::json;
 
@@ -67,4 +67,27 @@ pub(crate) async fn refusals(api: &Api) {
         let reply = api.call(&format!("{command}?arg={ABSENT}")).await;
         assert!(reply.error().ends_with(&format!("could not find {ABSENT}")));
     }
+}
+
+/// A block that a pin keeps stays; one that is not there is an error unless that is all right.
+pub(crate) async fn remove(api: &Api) {
+    let leaves = vec![7; 300_000];
+    let add = "add?cid-version=1&raw-leaves=true&pin=true";
+    let added = api.upload(add, &[Upload::file("f", &leaves)]).await.ok();
+    let root = added.json()["Hash"].as_str().unwrap().to_owned();
+    let pinned = api.call(&format!("block/rm?force=true&arg={root}")).await;
+    let expected = json!({"Hash": root, "Error": "pinned: recursive"});
+    assert_eq!(pinned.ok().lines(), [expected]);
+    api.call(&format!("block/get?arg={root}")).await.ok();
+
+    api.call(&format!("pin/rm?arg={root}")).await.ok();
+    let twice = format!("block/rm?arg={root}&arg={root}&force=true");
+    let removed = api.call(&twice).await.ok().lines();
+    assert!(!removed.is_empty() && removed.iter().all(|line| *line == json!({"Hash": root})));
+    let stat = format!("block/stat?arg={root}&offline=true");
+    let gone = api.call(&stat).await;
+    assert!(gone.error().ends_with(&format!("could not find {root}")));
+    let absent = api.call(&format!("block/rm?arg={root}")).await.ok();
+    let error = format!("ipld: could not find {root}");
+    assert_eq!(absent.lines(), [json!({"Hash": root, "Error": error})]);
 }
