@@ -16,7 +16,7 @@ use crate::store::Object;
 /// Why a draft cannot be sealed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum DraftError {
+pub(crate) enum DraftError {
     /// A key refused to wrap.
     #[error("the data key cannot be wrapped")]
     Wrap(#[from] WrapError),

@@ -79,6 +79,12 @@ impl Opener {
         }
     }
 
+    /// Whether `kid` is a key of this oracle, the current one or one of before.
+    #[must_use]
+    pub fn holds(&self, kid: &str) -> bool {
+        self.keys.holds(kid)
+    }
+
     /// The record's metadata, for the oracle's own decisions.
     ///
     /// # Errors

@@ -252,7 +252,7 @@ mod tests {
             size: 1,
             basis: ErasureBasis::PatientRequest,
             request: "no.jws.here".to_owned(),
-            salt: Salt::from_bytes([7; 32]).unwrap(),
+            salt: Salt::from_bytes(std::array::from_fn(|n| u8::try_from(n).unwrap())).unwrap(),
         };
         assert_eq!(signed_at(&record), None);
     }

@@ -76,7 +76,7 @@ impl Kubo {
         Ok(removal)
     }
 
-    async fn unpin(&self, cid: &Cid) -> Result<(), StoreError> {
+    pub(super) async fn unpin(&self, cid: &Cid) -> Result<(), StoreError> {
         let command = format!("pin/rm?arg={cid}");
         let answer = self
             .rpc
@@ -134,7 +134,7 @@ impl Kubo {
     }
 
     /// Whether the node itself holds a block.
-    async fn holds(&self, cid: &Cid) -> Result<bool, StoreError> {
+    pub(super) async fn holds(&self, cid: &Cid) -> Result<bool, StoreError> {
         let command = format!("block/stat?arg={cid}&offline=true");
         let stat = self
             .rpc
@@ -143,7 +143,7 @@ impl Kubo {
         Ok(present(stat)?.is_some())
     }
 
-    async fn remove_blocks(&self, cids: &[Cid]) -> Result<(), StoreError> {
+    pub(super) async fn remove_blocks(&self, cids: &[Cid]) -> Result<(), StoreError> {
         let mut command = "block/rm?force=true".to_owned();
         for cid in cids {
             command.push_str(&format!("&arg={cid}"));

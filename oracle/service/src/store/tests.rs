@@ -152,3 +152,64 @@ async fn no_node_is_unreachable() {
     assert!(matches!(error, StoreError::Unreachable(_)), "{error}");
     assert!(error.is_retryable());
 }
+
+/// Whether the node holds any block of the object.
+async fn holds_any(kubo: &Kubo, object: &Object) -> bool {
+    for (cid, _) in object.blocks() {
+        if kubo.holds(cid).await.expect("it answers") {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn a_removed_object_leaves_no_block_and_no_pin() {
+    let (kubo, _folder, _stop) = devnode().await;
+    // Sealed objects share no block: each is under a key of its own.
+    let content = |size: &usize| bytes(size * 2).split_off(*size);
+    let objects = SIZES[1..].iter().map(|size| Object::new(&content(size)));
+    let objects: Vec<Object> = objects.collect();
+    let kept = Object::new(b"another record's object");
+    kubo.import(&objects).await.expect("stored");
+    kubo.import(std::slice::from_ref(&kept))
+        .await
+        .expect("stored");
+    for object in &objects {
+        let removal = kubo.remove(object.cid()).await.expect("removed");
+        assert!(removal.blocks > 0 && !removal.collected);
+        assert!(!holds_any(&kubo, object).await);
+        let again = kubo.remove(object.cid()).await.expect("nothing to do");
+        assert_eq!(again.blocks, 0);
+    }
+    let back = fetched(&kubo, kept.cid()).await.expect("still there");
+    assert_eq!(back, b"another record's object");
+}
+
+/// A node that fetched an object for a reader, never pinned it, and lost an inner block meanwhile.
+#[tokio::test]
+async fn leaves_without_their_root_are_found_as_garbage() {
+    let (kubo, _folder, _stop) = devnode().await;
+    let object = Object::new(&bytes(3 << 20));
+    kubo.import(std::slice::from_ref(&object))
+        .await
+        .expect("stored");
+    kubo.unpin(object.cid()).await.expect("unpinned");
+    kubo.remove_blocks(&[*object.cid()])
+        .await
+        .expect("the root is gone");
+    assert!(holds_any(&kubo, &object).await, "its leaves are there");
+    let removal = kubo.remove(object.cid()).await.expect("removed");
+    assert!(removal.collected);
+    assert!(!holds_any(&kubo, &object).await);
+}
+
+#[tokio::test]
+async fn an_object_that_the_node_does_not_give_up_is_an_error() {
+    let object = Object::new(b"x");
+    let stays = br#"{"Hash":"bafy","Error":"pinned: indirect"}"#;
+    let kubo = node_that_says(StatusCode::OK, stays).await;
+    let error = kubo.remove(object.cid()).await.expect_err("it stays");
+    assert!(matches!(error, StoreError::NotRemoved { .. }), "{error}");
+    assert!(error.is_retryable());
+}

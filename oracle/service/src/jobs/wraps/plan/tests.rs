@@ -34,7 +34,7 @@ fn record() -> RecordPrivate {
         size: 1,
         plaintext_size: 1,
         merkle_root: Digest::of(b""),
-        salt: Salt::from_bytes([7; 32]).unwrap(),
+        salt: Salt::from_bytes(std::array::from_fn(|n| u8::try_from(n).unwrap())).unwrap(),
     }
 }
 
