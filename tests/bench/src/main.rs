@@ -2,6 +2,7 @@
 //!
 //! Results are printed as Markdown and are for people: no test depends on them.
 
+mod consent;
 mod openssl;
 mod seal;
 mod stopwatch;
@@ -30,6 +31,8 @@ struct Arguments {
 enum What {
     /// Seals and opens objects of 200 bytes to 1 GiB, wraps and unwraps keys; beside it, OpenSSL.
     Seal(seal::Options),
+    /// Gives, decides and lists on ledgers of growing size.
+    Consent(consent::Options),
     /// One object in a process of its own, whose memory is then its own; `seal` calls this.
     #[command(hide = true)]
     SealOnce(seal::memory::Once),
@@ -39,6 +42,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let report = match &arguments.what {
         What::Seal(options) => seal::run(options)?,
+        What::Consent(options) => consent::run(options)?,
         What::SealOnce(once) => once.run()?,
     };
     io::stdout().write_all(report.as_bytes())?;
