@@ -1,12 +1,14 @@
 //! Each transaction's good path and each of its refusals.
 
 mod asking;
+mod attacks;
 mod clocks;
 mod cost;
 mod delegations;
 mod devices;
 mod emergencies;
 mod encryption_keys;
+mod explain;
 mod grants;
 mod nonces;
 mod notices;

@@ -2,7 +2,8 @@
 
 use contract_interface::names::transactions;
 use contract_interface::{
-    ErrorCode, PageRequest, PageToken, Purpose, ReadFilter, ReadPage, RecordId, UtcTime,
+    Digest, ErrorCode, PageRequest, PageToken, Purpose, ReadDecision, ReadEntry, ReadFilter,
+    ReadPage, RecordId, UtcTime,
 };
 
 use crate::testing::Who::*;
@@ -193,4 +194,61 @@ async fn a_token_serves_the_query_that_gave_it() {
     }
     let rest: ReadPage = world.get(Patient, query(LIST, &with(token, &mine))).await;
     assert_eq!(rest.reads.len(), 3);
+}
+
+#[tokio::test]
+async fn a_period_alone_is_for_organisations_and_shows_each_read_once() {
+    let (mut world, _, times) = world_with_reads().await;
+    let period = |from: usize, to: usize| ReadFilter {
+        from: Some(times[from]),
+        to: Some(times[to]),
+        ..ReadFilter::default()
+    };
+    for (who, filter, expected) in [
+        (Auditor1, period(0, 3), vec![0, 1, 2, 3]),
+        (Admin1, period(1, 2), vec![1, 2]),
+        (Oracle1, period(0, 3), vec![0, 1, 2, 3]),
+        (Auditor2, period(0, 3), vec![2]),
+        (Oracle2, period(0, 3), vec![2]),
+        (Oracle2, period(0, 1), vec![]),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(|n| times[n]).collect();
+        for page_size in [1, 2, 3, 50] {
+            let mut filter = filter.clone();
+            filter.page.page_size = Some(page_size);
+            assert_eq!(listed(&mut world, who, filter).await, expected, "{who:?}");
+        }
+    }
+    for who in [Patient, Provider1] {
+        let tx = query(LIST, &period(0, 3));
+        world.refused(who, tx, ErrorCode::Forbidden).await;
+    }
+    let open = ReadFilter {
+        from: Some(times[0]),
+        ..ReadFilter::default()
+    };
+    world
+        .refused(Auditor1, query(LIST, &open), ErrorCode::InvalidArgument)
+        .await;
+}
+
+#[tokio::test]
+async fn one_read_is_shown_to_those_whom_it_concerns() {
+    let (mut world, record) = World::with_record().await;
+    let tx = world.authorize_read(Provider2, record.record_id, Purpose::Treat);
+    let decision: ReadDecision = world.get(Oracle1, tx).await;
+    let tx = query_text(transactions::GET_READ, &decision.read_id);
+    for who in [Patient, Provider2, Oracle1, Oracle2, Auditor1, Auditor2] {
+        let entry: ReadEntry = world.get(who, tx.clone()).await;
+        assert_eq!(entry.reader, Provider2.id(), "{who:?}");
+    }
+    for who in [OtherPatient, Provider1] {
+        world
+            .refused(who, tx.clone(), ErrorCode::ReadNotFound)
+            .await;
+    }
+    let unknown = query_text(transactions::GET_READ, &Digest::of(b"nothing"));
+    world
+        .refused(Oracle1, unknown, ErrorCode::ReadNotFound)
+        .await;
 }

@@ -1,8 +1,8 @@
 use contract_interface::access::GrantPeriod;
 use contract_interface::names::transactions;
 use contract_interface::{
-    ErrorCode, Grantee, PageRequest, PageToken, Record, RecordFilter, RecordId, RecordPage,
-    RecordWraps, Role, UtcTime,
+    ErrorCode, Grantee, PageRequest, PageToken, Purpose, Record, RecordFilter, RecordId,
+    RecordPage, RecordWraps, Role, Rule, UtcTime,
 };
 use fabric_shim::testing::Tx;
 
@@ -341,4 +341,47 @@ async fn wrapped_keys_are_for_oracles() {
     world
         .refused(Oracle1, unknown, ErrorCode::RecordNotFound)
         .await;
+}
+
+#[tokio::test]
+async fn a_provider_sees_what_some_purpose_would_open_now() {
+    let mut world = world_with_records().await;
+    let through =
+        |who: Who| move |filter: &RecordFilter| (Oracle1, for_caller(query(LIST, filter), who));
+    let all: Vec<u8> = (1..=9).collect();
+    let named = |who: Who| Grantee::Participant(who.id());
+    // By a policy of the registrar, for payment.
+    let mut rule = Rule::permit(named(Provider2), vec![Purpose::Hpaymt]);
+    rule.types = vec!["8480-6".parse().unwrap()];
+    let policy = world.policy_of(rule);
+    let tx = world.set_policy(Admin1, &policy);
+    world.ok(Oracle1, tx).await;
+    assert_eq!(
+        listed(&mut world, through(Provider2), filter()).await,
+        [1, 4, 7]
+    );
+    // By a grant for a project.
+    let mut rule = Rule::permit(named(Provider3), vec![Purpose::Hresch]);
+    rule.project = Some("study".parse().unwrap());
+    world.give(Patient, rule).await;
+    assert_eq!(listed(&mut world, through(Provider3), filter()).await, all);
+    // Not what is denied.
+    let mut rule = Rule::deny(named(Provider3));
+    rule.records = vec![world.record(2).record_id, world.record(9).record_id];
+    world.give(Patient, rule).await;
+    for page_size in [1, 4, 200] {
+        let mut filter = filter();
+        filter.page.page_size = Some(page_size);
+        assert_eq!(
+            listed(&mut world, through(Provider3), filter).await,
+            [1, 3, 4, 5, 6, 7, 8]
+        );
+    }
+    // Not by a grant for emergencies that nobody declared.
+    let rule = Rule::permit(named(Provider1), vec![Purpose::Btg]);
+    world.give(Patient, rule).await;
+    assert_eq!(
+        listed(&mut world, through(Provider1), filter()).await,
+        NOTHING
+    );
 }
