@@ -10,6 +10,11 @@ use utoipa::ToSchema;
 #[schema(pattern = "^[0-9a-f]{32}$")]
 pub(crate) struct Id(String);
 
+/// The ID of a participant, or `me` for the caller's own.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(pattern = "^([0-9a-f]{32}|me)$")]
+pub(crate) struct IdOrMe(String);
+
 /// 256 bits, a hash, a salt or a transaction: 64 lower-case hex digits.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(pattern = "^[0-9a-f]{64}$")]

@@ -99,11 +99,11 @@ impl Words<'_> {
     fn ask_patient(&self, what: &str) -> String {
         match (self.to, self.around.patient_msp) {
             (Addressee::Reader, Some(msp)) => format!(
-                "Ask the patient, whom {msp} can reach, {what}; \"salus access request\" sends the \
+                "Ask the patient, whom {msp} can reach, {what}; \"salus access ask\" sends the \
                  request."
             ),
             (Addressee::Reader, None) => format!(
-                "Ask the patient {what}; \"salus access request\" sends the request through the \
+                "Ask the patient {what}; \"salus access ask\" sends the request through the \
                  patient's organisation."
             ),
             (Addressee::Other, _) => {
@@ -216,7 +216,7 @@ fn forbidden(reason: ReasonCode, words: &Words<'_>) -> Option<String> {
         ),
         ReasonCode::EmergencyNotDeclared => {
             "No emergency is declared for this patient. Reading for the purpose BTG needs one: \
-             whoever has the right to declares it with \"salus emergency declare\", and the \
+             whoever has the right to declares it with \"salus emergencies declare\", and the \
              patient and the privacy officer are told."
                 .to_owned()
         }

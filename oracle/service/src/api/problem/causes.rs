@@ -165,7 +165,7 @@ fn of_key_or_object(error: ReadError) -> Problem {
             StatusCode::CONFLICT,
             "KEY_NOT_SHARED",
             "Only the patient holds the key of this record and has not shared it with you yet. Ask \
-             the patient to open the salus program once: \"salus wraps sync\" shares it.",
+             the patient to hand it over with \"salus grants share\".",
         ),
         ReadError::ReaderHasNoKey => Problem::new(
             StatusCode::CONFLICT,
@@ -242,7 +242,7 @@ mod tests {
             explanation: None,
         });
         assert_eq!(problem.status(), StatusCode::FORBIDDEN);
-        for words in ["another purpose", "salus access request", &"ab".repeat(32)] {
+        for words in ["another purpose", "salus access ask", &"ab".repeat(32)] {
             assert!(problem.detail.contains(words), "{}", problem.detail);
         }
     }

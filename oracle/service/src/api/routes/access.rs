@@ -1,19 +1,19 @@
 //! What a read would come to, and why, before anyone reads.
 
-use contract_interface::{MspId, ParticipantId, ProjectCode, Purpose, RecordId};
+use contract_interface::{MspId, ParticipantId, ProjectCode, Purpose, RecordId, UtcTime};
 use http::StatusCode;
 use warp::reply::Response;
 
 use crate::api::context::id;
 use crate::api::problem::Problem;
 use crate::api::request::{RestRequest, json};
-use crate::api::scalars::{self, Id, Name};
+use crate::api::scalars::{self, Id, Name, Time};
 use crate::api::sentences::{self, Addressee};
 use crate::api::types::AccessExplained;
 use crate::clock;
 use crate::ledger::{ReadQuestion, Viewer};
 
-/// Explains what a read would come to now: which grant or rule permits or forbids it, what is
+/// Explains what a read would come to: which grant or rule permits or forbids it, what is
 /// missing and whom to ask. Nothing is decided or recorded. A reader asks for themselves; the
 /// patient and administrators of the oracle's organisation may name another reader.
 #[utoipa::path(
@@ -23,6 +23,7 @@ use crate::ledger::{ReadQuestion, Viewer};
         ("purpose" = inline(scalars::Purpose), Query, description = "why it would be read"),
         ("project" = inline(Option<Name>), Query, description = "for which project"),
         ("reader" = inline(Option<Id>), Query, description = "who would read; the caller if left out"),
+        ("at" = inline(Option<Time>), Query, description = "when, RFC 3339 in UTC; now if left out"),
     ),
     responses(
         (status = 200, body = AccessExplained),
@@ -36,6 +37,7 @@ pub(crate) async fn explain(segment: String, request: RestRequest) -> Result<Res
     let purpose: Option<Purpose> = query.take("purpose")?;
     let project: Option<ProjectCode> = query.take("project")?;
     let named: Option<ParticipantId> = query.take("reader")?;
+    let at: Option<UtcTime> = query.take("at")?;
     query.finish()?;
     let purpose = purpose.ok_or_else(|| {
         Problem::malformed(
@@ -54,7 +56,7 @@ pub(crate) async fn explain(segment: String, request: RestRequest) -> Result<Res
         reader,
         purpose,
         project,
-        at: clock::now(),
+        at: at.unwrap_or_else(clock::now),
     };
     let ledger = &request.api.ledger;
     // Whether a caller is the reader or the patient, the contract checks. An administrator asks

@@ -69,6 +69,7 @@ pub(crate) async fn give(request: RestRequest, body: Body) -> Result<Response, P
     let valid = signed.body.delegation.validate();
     valid.map_err(|error| signed::invalid("delegation", &error))?;
     let receipt = request.api.ledger.delegate(&jws).await?;
+    request.api.jobs.wake();
     Ok(json(StatusCode::CREATED, &DelegationReceipt::new(&receipt)))
 }
 
@@ -95,5 +96,6 @@ pub(crate) async fn revoke(
         return Err(signed::about_something_else("delegation"));
     }
     let receipt = request.api.ledger.revoke_delegation(&jws).await?;
+    request.api.jobs.wake();
     Ok(json(StatusCode::OK, &DelegationReceipt::new(&receipt)))
 }

@@ -105,6 +105,7 @@ pub(crate) async fn give(request: RestRequest, body: Body) -> Result<Response, P
     let valid = signed.body.grant.validate();
     valid.map_err(|error| signed::invalid("grant", &error))?;
     let receipt = request.api.ledger.grant_access(&jws).await?;
+    request.api.jobs.wake();
     Ok(json(StatusCode::CREATED, &GrantReceipt::new(&receipt)))
 }
 
@@ -130,5 +131,6 @@ pub(crate) async fn revoke(
         return Err(signed::about_something_else("grant"));
     }
     let receipt = request.api.ledger.revoke_access(&jws).await?;
+    request.api.jobs.wake();
     Ok(json(StatusCode::OK, &GrantReceipt::new(&receipt)))
 }

@@ -7,7 +7,7 @@ use warp::reply::Response;
 use crate::api::context::id;
 use crate::api::problem::Problem;
 use crate::api::request::{Body, RestRequest, json, page, role};
-use crate::api::scalars::{self, Id, Name, PageToken};
+use crate::api::scalars::{self, Id, IdOrMe, Name, PageToken};
 use crate::api::types::ParticipantRegistered;
 use crate::ledger::Viewer;
 
@@ -43,7 +43,7 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
 /// One participant.
 #[utoipa::path(
     get, path = "/v1/participants/{id}", operation_id = "get_participant", tag = "directory",
-    params(("id" = inline(Id), Path, description = "32 lower-case hex digits")),
+    params(("id" = inline(IdOrMe), Path, description = "32 lower-case hex digits; or me, for the caller")),
     responses(
         (status = 200, body = crate::api::types::Participant),
         (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
@@ -51,6 +51,11 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
 )]
 pub(crate) async fn one(segment: String, request: RestRequest) -> Result<Response, Problem> {
     let caller = request.caller()?;
+    if segment == "me" {
+        request.query().finish()?;
+        let own = request.participant(&caller).await?;
+        return Ok(json(StatusCode::OK, &own));
+    }
     let participant_id = id(&segment, "participant")?;
     request.query().finish()?;
     let viewer = Viewer::Caller(&caller.certificate);
@@ -121,6 +126,7 @@ pub(crate) async fn rotate_key(
     }
     let receipt = request.api.ledger.rotate_key(&jws).await?;
     request.api.devices.forget_patient(&participant_id.into());
+    request.api.jobs.wake();
     let rotated = ParticipantRegistered::new(participant_id, &receipt);
     Ok(json(StatusCode::OK, &rotated))
 }

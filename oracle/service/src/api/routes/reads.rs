@@ -1,7 +1,7 @@
 //! Who read what: every decision, permitted and denied.
 
 use contract_interface::{ReadFilter, ReadId, Role};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 use crate::api::audit_event;
@@ -10,6 +10,9 @@ use crate::api::problem::Problem;
 use crate::api::request::{RestRequest, json, page, period};
 use crate::api::scalars::{Hash, Id, PageToken, Time};
 use crate::ledger::Viewer;
+
+/// Names the next page of a FHIR answer, which is in its `next` link too.
+const NEXT_PAGE_TOKEN: HeaderName = HeaderName::from_static("salus-next-page-token");
 
 /// Lists decisions on reads that the caller may see, in order of time, by pages. Without a patient,
 /// record, reader or period: a patient sees the reads of the own records, anyone else the own reads.
@@ -30,6 +33,8 @@ use crate::ledger::Viewer;
         (status = 200, description = "A page", content(
             (crate::api::types::ReadPage = "application/json"),
             (serde_json::Value = "application/fhir+json"),
+        ), headers(
+            ("Salus-Next-Page-Token" = String, description = "of application/fhir+json, if there may be more"),
         )),
         (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
@@ -67,7 +72,12 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
     let next = token.map(|token| request.address("/v1/reads", Some(token)));
     let base = request.base();
     let bundle = audit_event::bundle(&found.reads, &base, &this, next.as_deref());
-    Ok(fhir(&bundle))
+    let mut response = fhir(&bundle);
+    if let Some(token) = token {
+        let value = HeaderValue::from_str(&token.to_string()).map_err(Problem::internal)?;
+        response.headers_mut().insert(NEXT_PAGE_TOKEN, value);
+    }
+    Ok(response)
 }
 
 /// Whether FHIR is wanted rather than plain JSON: the first form known wins.
