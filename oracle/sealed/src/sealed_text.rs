@@ -188,17 +188,19 @@ fn check(content_type: &str, plaintext: &[u8]) -> Result<(), WrapError> {
     Ok(())
 }
 
-/// Characters of a media type without parameters, and never that of a wrapped or gated key.
+/// Characters of a media type with unquoted parameters, which JSON writes as they are; and never
+/// the type of a wrapped or gated key.
 fn is_content_type(text: &str) -> bool {
-    let reserved = [DATA_KEY_TYPE, GATED_TYPE].iter().any(|reserved| {
-        let subtype = text
-            .split_once('/')
-            .filter(|(main, _)| main.eq_ignore_ascii_case("application"))
-            .map_or(text, |(_, subtype)| subtype);
-        subtype.eq_ignore_ascii_case(reserved)
-    });
-    let characters = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+/".contains(&byte);
-    !reserved && (1..=MAX_CONTENT_TYPE_BYTES).contains(&text.len()) && text.bytes().all(characters)
+    let name = text.split_once(';').map_or(text, |(name, _)| name);
+    let subtype = name
+        .split_once('/')
+        .filter(|(main, _)| main.eq_ignore_ascii_case("application"))
+        .map_or(name, |(_, subtype)| subtype);
+    let reserved = [DATA_KEY_TYPE, GATED_TYPE]
+        .iter()
+        .any(|reserved| subtype.eq_ignore_ascii_case(reserved));
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+/;=".contains(&byte);
+    !reserved && (1..=MAX_CONTENT_TYPE_BYTES).contains(&text.len()) && text.bytes().all(fits)
 }
 
 #[cfg(test)]

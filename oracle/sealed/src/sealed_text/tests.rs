@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::testing::KEYS;
 
-const CONTENT_TYPE: &str = "text/plain";
+const CONTENT_TYPE: &str = "text/plain;charset=utf-8";
 const TEXT: &[u8] = b"found unconscious, needs the list of medicines";
 
 fn both() -> [PublicKey; 2] {
@@ -51,7 +51,7 @@ fn longest_text_fits_for_the_most_readers() {
 fn other_content_type_is_refused() {
     let compact = KEYS[0].public_key().encrypt(CONTENT_TYPE, TEXT).unwrap();
     let general = encrypt_for(&both(), CONTENT_TYPE, TEXT).unwrap();
-    for other in ["text/html", "TEXT/PLAIN", "plain", ""] {
+    for other in ["text/html", "text/plain", "TEXT/PLAIN;charset=utf-8", ""] {
         for jwe in [&compact, &general] {
             let refusal = KEYS[0].decrypt(other, jwe).err();
             assert_eq!(refusal, Some(UnwrapError::Refused), "{other}");
@@ -74,6 +74,7 @@ fn unfit_content_types_are_refused() {
         "JWK+JSON",
         "application/jwk+json",
         "jose",
+        "jose;a=b",
         "Application/JOSE",
     ] {
         let refusal = KEYS[0].public_key().encrypt(content_type, TEXT).err();
