@@ -15,6 +15,7 @@ use sealed_object::PrivateKey;
 use serde::Deserialize;
 
 pub use directory::Registered;
+pub use oversight::AccessExplained;
 pub use records::{HeldWraps, RecordSubmitted, Submission};
 
 use crate::{

@@ -19,6 +19,7 @@ use sealed_object::{DataKey, PublicKey, gate};
 use crate::{
     client::{Client, HeldWraps},
     error::ClientError,
+    key_files::EncryptionKeys,
     letters::public_key,
 };
 
@@ -65,23 +66,48 @@ pub async fn share(
     progress: impl FnMut(Progress),
 ) -> Result<Outcome, ClientError> {
     let entry = client.grant(grant_id, patient).await?;
-    let grantee = grantee(&entry)?;
-    let reader = client.participant(&grantee).await?;
-    let reader_key = match (&reader.encryption_key, reader.status) {
-        (Some(key), Status::Active) => public_key(key)?,
-        _ => {
-            return Err(ClientError::Sharing {
-                problem: "the grantee is not active or has registered no encryption key",
-            });
-        }
-    };
+    let reader = client.participant(&grantee(&entry)?).await?;
     let records = own_records(client, entry.patient).await?;
     let covered: Vec<Record> = records
         .into_iter()
         .filter(|record| covers(&entry, &reader, record))
         .collect();
-    let plan = |held: &HeldWraps| shared_change(client, held, &entry, &reader_key);
-    run(client, covered, plan, progress).await
+    hand_over(client, covered, &reader, Some(*grant_id), progress).await
+}
+
+/// Hands the keys of all records of `patient` to a guardian with the power to read.
+///
+/// # Errors
+/// As [`share`].
+pub async fn share_with_guardian(
+    client: &Client,
+    guardian: &ParticipantId,
+    patient: Pseudonym,
+    progress: impl FnMut(Progress),
+) -> Result<Outcome, ClientError> {
+    let reader = client.participant(guardian).await?;
+    let records = own_records(client, patient).await?;
+    hand_over(client, records, &reader, None, progress).await
+}
+
+async fn hand_over(
+    client: &Client,
+    records: Vec<Record>,
+    reader: &Participant,
+    grant_id: Option<GrantId>,
+    progress: impl FnMut(Progress),
+) -> Result<Outcome, ClientError> {
+    let reader_key = match (&reader.encryption_key, reader.status) {
+        (Some(key), Status::Active) => public_key(key)?,
+        _ => {
+            return Err(ClientError::Sharing {
+                problem: "who should get them is not active or has registered no encryption key",
+            });
+        }
+    };
+    let keys = client.keys()?;
+    let plan = |held: &HeldWraps| shared_change(keys, held, grant_id, &reader_key);
+    run(client, records, plan, progress).await
 }
 
 /// Wraps the keys of all own records for the key in use, in place of the one before.
@@ -94,7 +120,8 @@ pub async fn rewrap(
     progress: impl FnMut(Progress),
 ) -> Result<Outcome, ClientError> {
     let records = own_records(client, patient).await?;
-    let plan = |held: &HeldWraps| rewrapped_change(client, held);
+    let keys = client.keys()?;
+    let plan = |held: &HeldWraps| rewrapped_change(keys, held);
     run(client, records, plan, progress).await
 }
 
@@ -234,9 +261,9 @@ async fn submit(
 
 /// The change that hands a record's key to `reader`; none if it is with the reader already.
 fn shared_change(
-    client: &Client,
+    keys: &EncryptionKeys,
     held: &HeldWraps,
-    entry: &GrantEntry,
+    grant_id: Option<GrantId>,
     reader: &PublicKey,
 ) -> Result<Option<WrapChange>, ClientError> {
     let gate_key = public_key(&held.gate)?;
@@ -249,12 +276,12 @@ fn shared_change(
     let refused = |error: sealed_object::WrapError| ClientError::Letter {
         problem: error.to_string(),
     };
-    let inner = reader.wrap(&own_data_key(client, held)?).map_err(refused)?;
-    let grant_id = entry.grant.grant_id;
+    let inner = reader.wrap(&own_data_key(keys, held)?).map_err(refused)?;
     let outdated = held
         .wraps
         .iter()
-        .filter(|wrap| wrap.grant_id == Some(grant_id) && wrap.kid != reader.thumbprint());
+        .filter(|wrap| grant_id.is_some() && wrap.grant_id == grant_id)
+        .filter(|wrap| wrap.kid != reader.thumbprint());
     Ok(Some(WrapChange {
         record_id: held.record_id,
         remove: outdated.map(|wrap| wrap.kid.clone()).collect(),
@@ -262,25 +289,27 @@ fn shared_change(
             kid: reader.thumbprint().to_owned(),
             jwe: gate(&gate_key, &inner).map_err(refused)?,
             gate: Some(gate_key.thumbprint().to_owned()),
-            grant_id: Some(grant_id),
+            grant_id,
         }],
     }))
 }
 
 /// The change that wraps a record's key for the key in use; none if it is already.
-fn rewrapped_change(client: &Client, held: &HeldWraps) -> Result<Option<WrapChange>, ClientError> {
-    let current = client.encryption_key()?.public_key();
+fn rewrapped_change(
+    keys: &EncryptionKeys,
+    held: &HeldWraps,
+) -> Result<Option<WrapChange>, ClientError> {
+    let current = keys.current().public_key();
     if held.plain(current.thumbprint()).is_some() {
         return Ok(None);
     }
-    let data_key = own_data_key(client, held)?;
+    let data_key = own_data_key(keys, held)?;
     let jwe = current
         .wrap(&data_key)
         .map_err(|error| ClientError::Letter {
             problem: error.to_string(),
         })?;
-    let outdated = client
-        .keys()?
+    let outdated = keys
         .previous()
         .map(|key| key.public_key().thumbprint().to_owned());
     Ok(Some(WrapChange {
@@ -291,8 +320,7 @@ fn rewrapped_change(client: &Client, held: &HeldWraps) -> Result<Option<WrapChan
 }
 
 /// The record's data key, from the wrap for this profile's key or the one before.
-fn own_data_key(client: &Client, held: &HeldWraps) -> Result<DataKey, ClientError> {
-    let keys = client.keys()?;
+fn own_data_key(keys: &EncryptionKeys, held: &HeldWraps) -> Result<DataKey, ClientError> {
     let found = std::iter::once(keys.current())
         .chain(keys.previous())
         .find_map(|key| Some((key, held.plain(key.public_key().thumbprint())?)));
@@ -306,3 +334,6 @@ fn own_data_key(client: &Client, held: &HeldWraps) -> Result<DataKey, ClientErro
     key.unwrap(&wrap.jwe)
         .map_err(|error| problem(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

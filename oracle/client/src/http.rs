@@ -67,20 +67,19 @@ impl Http {
         read_json(response).await
     }
 
-    /// Gets an answer in the form that `accept` names, with its head.
+    /// Gets an answer in the form that `accept` names.
     pub(crate) async fn get_as(
         &self,
         path: &str,
         query: &[(&str, Option<String>)],
         accept: HeaderValue,
-    ) -> Result<(HeaderMap, Bytes), ClientError> {
+    ) -> Result<Bytes, ClientError> {
         let target = format!("{path}{}", encode_query(query));
         let headers = HeaderMap::from_iter([(header::ACCEPT, accept)]);
         let response = self
             .send(Method::GET, &target, headers, Bytes::new())
             .await?;
-        let headers = response.headers().clone();
-        Ok((headers, read_limited(response).await?))
+        read_limited(response).await
     }
 
     /// Gets an answer of at most `limit` bytes.

@@ -33,6 +33,15 @@ impl std::fmt::Debug for EncryptionKeys {
 }
 
 impl EncryptionKeys {
+    /// Keys that were made or read already.
+    #[cfg(test)]
+    pub(crate) fn new(current: PrivateKey, previous: Option<PrivateKey>) -> Self {
+        Self {
+            current: Arc::new(current),
+            previous: previous.map(Arc::new),
+        }
+    }
+
     /// The key in use.
     pub(crate) fn current(&self) -> &PrivateKey {
         &self.current
@@ -122,4 +131,41 @@ pub fn take_into_use(file: &Path) -> io::Result<()> {
 fn sync_folder(file: &Path) -> io::Result<()> {
     let folder = file.parent().filter(|path| !path.as_os_str().is_empty());
     fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_keys_may_stop_anywhere_and_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("private.jwk");
+        let [old, new] = [(); 2].map(|()| PrivateKey::generate(3072).unwrap());
+        let kid = |key: &PrivateKey| key.public_key().thumbprint().to_owned();
+        fs::write(&file, &*old.to_jwk()).unwrap();
+        assert!(load(&file).unwrap().previous().is_none());
+
+        fs::write(next(&file), &*new.to_jwk()).unwrap();
+        // Stopped between the two moves: the old key lies aside, the new one is not yet in place.
+        fs::rename(&file, previous(&file)).unwrap();
+        take_into_use(&file).unwrap();
+        let keys = load(&file).unwrap();
+        assert_eq!(kid(keys.current()), kid(&new));
+        assert_eq!(kid(keys.previous().unwrap()), kid(&old));
+        assert!(!next(&file).exists());
+
+        let data_key = sealed_object::DataKey::generate();
+        for key in [&old, &new] {
+            let wrap = key.public_key().wrap(&data_key).unwrap();
+            assert_eq!(kid(keys.for_wrap(&wrap)), kid(key));
+        }
+        assert_eq!(kid(keys.for_wrap("no wrap")), kid(&new));
+
+        let third = PrivateKey::generate(3072).unwrap();
+        fs::write(next(&file), &*third.to_jwk()).unwrap();
+        let error = take_into_use(&file).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(kid(load(&file).unwrap().current()), kid(&new), "as before");
+    }
 }

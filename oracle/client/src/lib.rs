@@ -23,7 +23,9 @@ mod profile;
 pub mod publish;
 pub mod signing;
 
-pub use client::{Client, HeldWraps, RecordSubmitted, Recorded, Registered, Submission};
+pub use client::{
+    AccessExplained, Client, HeldWraps, RecordSubmitted, Recorded, Registered, Submission,
+};
 pub use error::{ClientError, Problem};
 pub use opening::{OpenedRecord, SealedRecord};
 pub use profile::{Custody, Profile, ProfileError};

@@ -6,7 +6,7 @@ use contract_interface::{
     access::{AccessRequest, AccessRequestEntry, AccessRequestFilter},
 };
 use salus::{Client, letters, signing};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::{
     args::{AccessAsk, AccessList, AccessRefuse},
@@ -49,6 +49,17 @@ pub(crate) async fn ask(client: &Client, args: &AccessAsk, out: Output) -> Resul
     Ok(())
 }
 
+/// A request with its words, opened.
+#[derive(Serialize)]
+struct With<'a> {
+    #[serde(rename = "request_id")]
+    id: AccessRequestId,
+    #[serde(flatten)]
+    entry: &'a AccessRequestEntry,
+    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
+    words: Option<String>,
+}
+
 pub(crate) async fn list(client: &Client, args: &AccessList, out: Output) -> Result<()> {
     let filter = AccessRequestFilter {
         patient: args.patient,
@@ -64,7 +75,11 @@ pub(crate) async fn list(client: &Client, args: &AccessList, out: Output) -> Res
     };
     let opened: Vec<_> = requests
         .iter()
-        .map(|entry| json!({ "request": entry, "message": readable(entry) }))
+        .map(|entry| With {
+            entry,
+            id: entry.request.request_id,
+            words: readable(entry),
+        })
         .collect();
     if out.is_json() {
         out.lines(&opened)?;

@@ -34,10 +34,14 @@ pub(crate) async fn import(client: &Client, args: &GrantsImport, out: Output) ->
     let mut given = Vec::new();
     for grant in &grants {
         let answer = if args.dry_run {
-            json!({ "grant": grant })
+            json!({ "grant_id": grant.grant_id, "grant": grant })
         } else {
             let recorded = client.give_grant(grant.clone(), given_for).await?;
+            if shares(client, &grant.rule) && named(&grant.rule).is_some() {
+                share_keys(client, &grant.grant_id, given_for, out).await?;
+            }
             json!({
+                "grant_id": grant.grant_id,
                 "grant": grant,
                 "transaction_id": recorded.transaction_id,
                 "block_number": recorded.block_number,
@@ -54,11 +58,6 @@ pub(crate) async fn import(client: &Client, args: &GrantsImport, out: Output) ->
         }),
         &in_words(&grants, &imported.remarks, args.dry_run),
     )?;
-    for grant in &grants {
-        if !args.dry_run && shares(client, &grant.rule) && named(&grant.rule).is_some() {
-            share_keys(client, &grant.grant_id, given_for, out).await?;
-        }
-    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use contract_interface::{
     access::{Emergency, EmergencyEntry, EmergencyFilter, Notice, NoticeFilter, ReviewOutcome},
 };
 use salus::{Client, letters, signing};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::{
     args::{EmergenciesDeclare, EmergenciesList, EmergenciesReview, NoticesArgs},
@@ -50,6 +50,17 @@ pub(crate) async fn declare(client: &Client, args: &EmergenciesDeclare, out: Out
     Ok(())
 }
 
+/// An emergency with its justification, opened.
+#[derive(Serialize)]
+struct With<'a> {
+    #[serde(rename = "emergency_id")]
+    id: EmergencyId,
+    #[serde(flatten)]
+    entry: &'a EmergencyEntry,
+    #[serde(rename = "justification", skip_serializing_if = "Option::is_none")]
+    words: Option<String>,
+}
+
 pub(crate) async fn list(client: &Client, args: &EmergenciesList, out: Output) -> Result<()> {
     let filter = EmergencyFilter {
         patient: args.patient,
@@ -69,7 +80,11 @@ pub(crate) async fn list(client: &Client, args: &EmergenciesList, out: Output) -
     if out.is_json() {
         let items: Vec<_> = emergencies
             .iter()
-            .map(|entry| json!({ "emergency": entry, "justification": words(entry) }))
+            .map(|entry| With {
+                entry,
+                id: entry.emergency.emergency_id,
+                words: words(entry),
+            })
             .collect();
         out.lines(&items)?;
         return Ok(());
@@ -160,7 +175,7 @@ pub(crate) async fn notices(client: &Client, args: &NoticesArgs, out: Output) ->
 }
 
 /// A code of the interface as it is written in JSON.
-fn snake(code: &impl serde::Serialize) -> String {
+fn snake(code: &impl Serialize) -> String {
     match serde_json::to_value(code) {
         Ok(serde_json::Value::String(text)) => text,
         _ => String::new(),

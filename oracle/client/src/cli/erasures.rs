@@ -8,6 +8,7 @@ use contract_interface::{
     record::{Erasure, RegisteredRecord},
 };
 use salus::{Client, erasing};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::{
@@ -44,29 +45,43 @@ pub(crate) async fn erase(client: &Client, args: &RecordsErase, out: Output) -> 
     for id in &ids {
         ask(client, id, args).await?;
     }
-    let mut unfinished = Vec::new();
+    let (mut erasures, mut words) = (vec![], vec![]);
     for id in &ids {
         let erasure = erasing::wait(client, id, Duration::from_secs(args.patience)).await?;
         let certificate = match &erasure.completed_tx_id {
             Some(_) => Some(client.erasure_certificate(id).await?),
-            None => {
-                unfinished.push(*id);
-                None
-            }
+            None => None,
         };
-        out.result(
-            &json!({ "erasure": erasure, "certificate": certificate }),
-            &in_words(&erasure, certificate.as_deref()),
-        )?;
+        words.push(in_words(&erasure, certificate.as_deref()));
+        erasures.push(Erased {
+            erasure,
+            certificate,
+        });
     }
-    if unfinished.is_empty() {
+    let count = erasures.iter().filter(|one| one.certificate.is_none());
+    let count = count.count();
+    out.result(
+        &json!({
+            "record_id": args.record,
+            "complete": count == 0,
+            "erasures": erasures,
+        }),
+        &words.join("\n\n"),
+    )?;
+    if count == 0 {
         Ok(())
     } else {
-        Err(Unfinished {
-            count: unfinished.len(),
-        }
-        .into())
+        Err(Unfinished { count }.into())
     }
+}
+
+/// An erasure, with its certificate if it is complete.
+#[derive(Serialize)]
+struct Erased {
+    #[serde(flatten)]
+    erasure: Erasure,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
 }
 
 /// Some organisations have not removed the object yet.
@@ -88,6 +103,9 @@ async fn ask(client: &Client, id: &RecordId, args: &RecordsErase) -> Result<()> 
         .into_iter()
         .find(|version| version.record_id == *id);
     if state.is_some_and(|version| version.state.status == RecordStatus::Erased) {
+        if args.insist && client.erasure(id).await?.completed_tx_id.is_none() {
+            client.complete_erasure(*id).await?;
+        }
         return Ok(());
     }
     client

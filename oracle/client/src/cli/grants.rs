@@ -46,11 +46,15 @@ pub(crate) async fn give(client: &Client, args: &GrantsGive, out: Output) -> Res
     if asked.is_some() {
         sentence.push_str(", which accepts the request");
     }
-    report(grant_id, &recorded, &sentence, out)?;
     if shares {
-        share_keys(client, &grant_id, args.patient, out).await?;
+        let shared = share_keys(client, &grant_id, args.patient, out)
+            .await
+            .with_context(|| {
+                format!("{sentence}, but the keys are not handed over: `salus grants share --grant {grant_id}`")
+            })?;
+        sentence.push_str(&format!("; {}", handed_over(&shared)));
     }
-    Ok(())
+    report(grant_id, &recorded, &sentence, out)
 }
 
 /// Whether this client has to hand keys to the grantee.
@@ -191,11 +195,27 @@ pub(crate) async fn list(client: &Client, args: &GrantsList, out: Output) -> Res
 }
 
 pub(crate) async fn share(client: &Client, args: &GrantsShare, out: Output) -> Result<()> {
+    ensure_own_custody(client)?;
+    let shared = share_keys(client, &args.grant, None, out).await?;
+    out.result(
+        &json!({
+            "grant_id": args.grant,
+            "records": shared.records,
+            "changed": shared.changed,
+            "elsewhere": shared.elsewhere,
+        }),
+        &handed_over(&shared),
+    )?;
+    Ok(())
+}
+
+/// Keys are handed over here only if nobody else holds them.
+pub(crate) fn ensure_own_custody(client: &Client) -> Result<()> {
     ensure!(
         client.custody() == Custody::Patient,
         "your organisation's oracle hands out keys for you; `custody` in your profile says so"
     );
-    share_keys(client, &args.grant, None, out).await
+    Ok(())
 }
 
 /// Hands the keys of the records that a grant covers to its grantee, saying how far it is.
@@ -204,19 +224,26 @@ pub(crate) async fn share_keys(
     grant_id: &GrantId,
     patient: Option<Pseudonym>,
     out: Output,
-) -> Result<()> {
+) -> Result<custody::Outcome> {
     let shared = custody::share(client, grant_id, patient, |progress| {
         out.progress("keys handed over", progress.done, progress.total);
     })
     .await?;
-    out.result(
-        &json!({ "grant_id": grant_id, "records": shared.records, "changed": shared.changed }),
-        &format!(
-            "keys of {} records are with the grantee, {} of them new",
-            shared.records, shared.changed
-        ),
-    )?;
-    Ok(())
+    Ok(shared)
+}
+
+/// What handing over did.
+pub(crate) fn handed_over(shared: &custody::Outcome) -> String {
+    let mut text = format!(
+        "the keys of {} records are handed over, {} of them new",
+        shared.records, shared.changed
+    );
+    for msp_id in &shared.elsewhere {
+        text.push_str(&format!(
+            "; records that {msp_id} keeps: share again with the address of its oracle"
+        ));
+    }
+    text
 }
 
 fn report(grant_id: GrantId, recorded: &Recorded, sentence: &str, out: Output) -> Result<()> {

@@ -2,14 +2,15 @@
 
 use anyhow::{Context as _, Result};
 use contract_interface::{
-    DelegationId, PageRequest, Pseudonym, RevokeDelegation,
-    access::{Delegation, DelegationEntry, DelegationFilter},
+    DelegationId, PageRequest, ParticipantId, Pseudonym, RevokeDelegation,
+    access::{Delegation, DelegationEntry, DelegationFilter, Power},
 };
-use salus::{Client, signing};
+use salus::{Client, Custody, custody, signing};
+use serde_json::json;
 
 use crate::{
-    args::{GuardiansAdd, GuardiansList, GuardiansRemove},
-    grants::from_now,
+    args::{GuardiansAdd, GuardiansList, GuardiansRemove, GuardiansShare},
+    grants::{ensure_own_custody, from_now, handed_over},
     output::Output,
 };
 
@@ -31,16 +32,52 @@ pub(crate) async fn add(client: &Client, args: &GuardiansAdd, out: Output) -> Re
         .validate()
         .map_err(|error| anyhow::anyhow!("the delegation is not {}", error.expected))?;
     let (id, until) = (delegation.delegation_id, delegation.valid_until);
+    let shares = client.custody() == Custody::Patient
+        && args.patient.is_none()
+        && args.powers.contains(&Power::Read);
     let recorded = client.delegate(delegation).await?;
-    out.recorded(
-        &[("delegation_id", &id.to_string())],
-        &recorded,
-        &format!(
-            "{} may act for the patient until {until}: delegation {id}",
-            args.guardian
-        ),
+    let mut sentence = format!(
+        "{} may act for the patient until {until}: delegation {id}",
+        args.guardian
+    );
+    if shares {
+        let shared = share_keys(client, &args.guardian, out)
+            .await
+            .with_context(|| {
+                format!("{sentence}, but the keys are not handed over: `salus guardians share`")
+            })?;
+        sentence.push_str(&format!("; {}", handed_over(&shared)));
+    }
+    out.recorded(&[("delegation_id", &id.to_string())], &recorded, &sentence)?;
+    Ok(())
+}
+
+pub(crate) async fn share(client: &Client, args: &GuardiansShare, out: Output) -> Result<()> {
+    ensure_own_custody(client)?;
+    let shared = share_keys(client, &args.guardian, out).await?;
+    out.result(
+        &json!({
+            "guardian": args.guardian,
+            "records": shared.records,
+            "changed": shared.changed,
+            "elsewhere": shared.elsewhere,
+        }),
+        &handed_over(&shared),
     )?;
     Ok(())
+}
+
+async fn share_keys(
+    client: &Client,
+    guardian: &ParticipantId,
+    out: Output,
+) -> Result<custody::Outcome> {
+    let patient = patient(client, None).await?;
+    let shared = custody::share_with_guardian(client, guardian, patient, |progress| {
+        out.progress("keys handed over", progress.done, progress.total);
+    })
+    .await?;
+    Ok(shared)
 }
 
 pub(crate) async fn list(client: &Client, args: &GuardiansList, out: Output) -> Result<()> {

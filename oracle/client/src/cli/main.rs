@@ -147,6 +147,7 @@ async fn guardians(client: &Client, command: &GuardiansCommand, out: Output) -> 
         GuardiansCommand::Add(add) => guardians::add(client, add, out).await,
         GuardiansCommand::List(list) => guardians::list(client, list, out).await,
         GuardiansCommand::Remove(remove) => guardians::remove(client, remove, out).await,
+        GuardiansCommand::Share(share) => guardians::share(client, share, out).await,
     }
 }
 

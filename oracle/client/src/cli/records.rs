@@ -9,10 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use contract_interface::{
-    AuthorizeRead, Decision, PageRequest, Record, RecordFilter, RecordId, access::Explanation,
-    segment,
+    AuthorizeRead, Decision, PageRequest, Record, RecordFilter, RecordId, segment,
 };
-use salus::{Client, Profile, signing};
+use salus::{AccessExplained, Client, Profile, signing};
 use serde_json::json;
 
 use crate::{
@@ -178,25 +177,30 @@ pub(crate) async fn explain(client: &Client, args: &RecordsExplain, out: Output)
     Ok(())
 }
 
-fn in_words(explanation: &Explanation) -> String {
-    let verdict = &explanation.verdict;
-    let permitted = verdict.reason.decision() == Decision::Permit;
-    let mut lines = vec![format!(
-        "{}: {} ({})",
-        if permitted { "permitted" } else { "denied" },
-        wording::reason(verdict.reason),
-        verdict.reason
-    )];
-    if let Some(rule) = &verdict.rule {
+fn in_words(explanation: &AccessExplained) -> String {
+    let permitted = explanation.decision == Decision::Permit;
+    let mut lines = vec![
+        format!(
+            "{}: {} ({})",
+            if permitted { "permitted" } else { "denied" },
+            wording::reason(explanation.reason),
+            explanation.reason
+        ),
+        format!("  {}", explanation.sentence),
+    ];
+    if let Some(rule) = &explanation.rule {
         let role = if permitted {
             "by"
         } else {
-            "nearest or deciding"
+            "decided by, or nearest"
         };
         lines.push(format!("  {role}: {}", wording::rule_ref(rule)));
     }
     if !permitted {
-        lines.push(format!("  what to do: {}", wording::advice(verdict.reason)));
+        lines.push(format!(
+            "  what to do: {}",
+            wording::advice(explanation.reason)
+        ));
         lines.push(format!(
             "  the patient is with {}, the record is kept by {}",
             explanation.patient_msp, explanation.registrar
@@ -224,11 +228,11 @@ mod tests {
 
     #[test]
     fn a_denial_says_which_grant_is_missing_and_whom_to_ask() {
-        let explanation: Explanation = serde_json::from_value(json!({
-            "verdict": {
-                "reason": "PURPOSE_NOT_COVERED",
-                "rule": { "level": "grant", "grant_id": "0a".repeat(16), "version": 1 },
-            },
+        let explanation: AccessExplained = serde_json::from_value(json!({
+            "decision": "deny",
+            "reason": "PURPOSE_NOT_COVERED",
+            "rule": { "level": "grant", "grant_id": "0a".repeat(16), "version": 1 },
+            "sentence": "Ask for it.",
             "considered": [
                 {
                     "rule": { "level": "grant", "grant_id": "0a".repeat(16), "version": 1 },
@@ -252,6 +256,7 @@ mod tests {
         let words = in_words(&explanation);
         for part in [
             "denied: the grant is for other purposes",
+            "Ask for it.",
             &format!("grant {}", "0a".repeat(16)),
             "salus access ask",
             "with Org3MSP, the record is kept by Org1MSP",

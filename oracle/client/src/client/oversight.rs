@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 use contract_interface::{
-    DeclareEmergency, ParticipantId, ProjectCode, Purpose, ReadEntry, ReadFilter, ReadId, ReadPage,
-    RecordId, ReviewEmergency, UtcTime,
+    Decision, DeclareEmergency, MspId, ParticipantId, ProjectCode, Purpose, ReadEntry, ReadFilter,
+    ReadId, ReadPage, ReasonCode, RecordId, ReviewEmergency, UtcTime,
     access::{
-        Emergency, EmergencyEntry, EmergencyFilter, EmergencyPage, Explanation, Notice,
-        NoticeFilter, NoticePage,
+        Considered, Emergency, EmergencyEntry, EmergencyFilter, EmergencyPage, Notice,
+        NoticeFilter, NoticePage, RuleRef,
     },
 };
 use http::HeaderValue;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     Client, Recorded,
@@ -19,10 +21,30 @@ use crate::error::ClientError;
 
 /// Media type of FHIR in JSON.
 const FHIR_JSON: &str = "application/fhir+json";
-/// Header of a FHIR answer that names the page after it.
-const NEXT_PAGE: &str = "salus-next-page-token";
+/// Parameter that names a page in the address of the next one.
+const PAGE_TOKEN: &str = "page_token=";
 /// Pages of one export, at most.
 const EXPORT_PAGES_MAX: usize = 10_000;
+
+/// What a read would come to, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessExplained {
+    /// Permit or deny.
+    pub decision: Decision,
+    /// Why.
+    pub reason: ReasonCode,
+    /// The rule that decides, or that comes nearest to a permit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleRef>,
+    /// The same in the oracle's words: what permits or is missing, and whom to ask.
+    pub sentence: String,
+    /// Every rule that has a say.
+    pub considered: Vec<Considered>,
+    /// The organisation that registered the record and releases its key.
+    pub registrar: MspId,
+    /// The patient's organisation, through which the patient can be asked.
+    pub patient_msp: MspId,
+}
 
 impl Client {
     /// Lists reads and denials, all pages.
@@ -49,8 +71,7 @@ impl Client {
     pub async fn audit_event(&self, read_id: &ReadId) -> Result<Bytes, ClientError> {
         let accept = HeaderValue::from_static(FHIR_JSON);
         let path = format!("/v1/reads/{read_id}");
-        let (_, body) = self.http.get_as(&path, &[], accept).await?;
-        Ok(body)
+        self.http.get_as(&path, &[], accept).await
     }
 
     /// Reads and denials as FHIR Bundles of AuditEvents, one a page, as the oracle wrote them.
@@ -64,12 +85,9 @@ impl Client {
         query.push(("page_token", text(filter.page.page_token.as_ref())));
         while bundles.len() < EXPORT_PAGES_MAX {
             let accept = HeaderValue::from_static(FHIR_JSON);
-            let (headers, body) = self.http.get_as("/v1/reads", &query, accept).await?;
+            let body = self.http.get_as("/v1/reads", &query, accept).await?;
+            let next = next_page(&body)?;
             bundles.push(body);
-            let next = headers
-                .get(NEXT_PAGE)
-                .and_then(|token| token.to_str().ok())
-                .map(str::to_owned);
             match (next, query.last_mut()) {
                 (Some(next), Some((_, token))) => *token = Some(next),
                 _ => return Ok(bundles),
@@ -94,7 +112,7 @@ impl Client {
         reader: Option<ParticipantId>,
         project: Option<&ProjectCode>,
         at: Option<UtcTime>,
-    ) -> Result<Explanation, ClientError> {
+    ) -> Result<AccessExplained, ClientError> {
         let query = [
             ("purpose", Some(purpose.to_string())),
             ("reader", text(reader)),
@@ -158,4 +176,55 @@ fn reads_query(filter: &ReadFilter) -> Query<'static> {
         ("from", text(filter.from)),
         ("to", text(filter.to)),
     ]
+}
+
+/// The token of the page after a Bundle: in the address of its link `next`.
+fn next_page(bundle: &[u8]) -> Result<Option<String>, ClientError> {
+    let malformed = || ClientError::Malformed {
+        what: "a FHIR Bundle",
+    };
+    let bundle: Value = serde_json::from_slice(bundle).map_err(|_| malformed())?;
+    if bundle["resourceType"] != "Bundle" {
+        return Err(malformed());
+    }
+    let links = bundle["link"].as_array();
+    let next = links.and_then(|links| links.iter().find(|link| link["relation"] == "next"));
+    let Some(next) = next else { return Ok(None) };
+    next["url"]
+        .as_str()
+        .and_then(|url| {
+            url.split(['?', '&'])
+                .find_map(|p| p.strip_prefix(PAGE_TOKEN))
+        })
+        .map(|token| Some(token.to_owned()))
+        .ok_or_else(malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_names_the_page_after_it_or_is_the_last() {
+        for (bundle, expected) in [
+            (r#"{"resourceType":"Bundle"}"#, None),
+            (
+                r#"{"resourceType":"Bundle","link":[{"relation":"self","url":"a?page_token=x"}]}"#,
+                None,
+            ),
+            (
+                r#"{"resourceType":"Bundle","link":[{"relation":"next","url":"a?b=c&page_token=x"}]}"#,
+                Some("x".to_owned()),
+            ),
+        ] {
+            assert_eq!(next_page(bundle.as_bytes()).unwrap(), expected, "{bundle}");
+        }
+        for bad in [
+            "[]",
+            "{",
+            r#"{"resourceType":"Bundle","link":[{"relation":"next","url":"a"}]}"#,
+        ] {
+            assert!(next_page(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
 }

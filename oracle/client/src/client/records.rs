@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use contract_interface::{
-    AuthorizeRead, ChangeWraps, EraseRecord, Jwk, KeyWrap, PageRequest, Purpose, Record,
-    RecordFilter, RecordId, RecordPage, SubmitRecord,
+    AuthorizeRead, ChangeWraps, CompleteErasure, EraseRecord, Jwk, KeyWrap, PageRequest, Purpose,
+    Record, RecordFilter, RecordId, RecordPage, SubmitRecord,
     record::{Erasure, RegisteredPage, RegisteredRecord, WrapChanges},
 };
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -182,6 +182,16 @@ impl Client {
         self.post_signed(&path, erasure).await
     }
 
+    /// Ends an erasure, signed, although organisations have not said that they removed the object;
+    /// the certificate names them. For administrators of the organisation that registered it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] without the right, or when the record is not being erased.
+    pub async fn complete_erasure(&self, record_id: RecordId) -> Result<Recorded, ClientError> {
+        let path = format!("/v1/records/{record_id}/erasure/completion");
+        self.post_signed(&path, CompleteErasure { record_id }).await
+    }
+
     /// How far an erasure is.
     ///
     /// # Errors
@@ -200,7 +210,7 @@ impl Client {
     pub async fn erasure_certificate(&self, id: &RecordId) -> Result<String, ClientError> {
         let accept = HeaderValue::from_static("application/jose");
         let path = format!("/v1/records/{id}/erasure");
-        let (_, body) = self.http.get_as(&path, &[], accept).await?;
+        let body = self.http.get_as(&path, &[], accept).await?;
         String::from_utf8(body.to_vec()).map_err(|_| ClientError::Malformed {
             what: "a certificate of erasure",
         })

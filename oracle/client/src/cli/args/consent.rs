@@ -174,6 +174,16 @@ pub(crate) enum GuardiansCommand {
     List(GuardiansList),
     /// Dismiss a guardian.
     Remove(GuardiansRemove),
+    /// Hand the keys of your records to a guardian. Needed only where nobody but you holds them
+    /// (custody = "patient"), for records that came after the guardian was named.
+    Share(GuardiansShare),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GuardiansShare {
+    /// Who may read for you.
+    #[arg(long, value_name = "ID")]
+    pub(crate) guardian: ParticipantId,
 }
 
 /// Why a guardian may act.

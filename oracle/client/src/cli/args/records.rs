@@ -196,6 +196,10 @@ pub(crate) struct RecordsErase {
     /// Why.
     #[arg(long, value_enum, default_value = "patient-request")]
     pub(crate) because: Because,
+    /// Of an erasure under way: end it although organisations have not said that they removed the
+    /// object. The certificate names them. For administrators of the organisation that keeps it.
+    #[arg(long)]
+    pub(crate) insist: bool,
     /// Give up waiting for the organisations after so many seconds; the erasure goes on.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub(crate) patience: u64,
