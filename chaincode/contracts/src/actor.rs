@@ -217,9 +217,8 @@ impl Viewer {
         Ok(delegation.is_some_and(|entry| entry.gives(power, &[now])))
     }
 
-    /// Whether the viewer may see this participant when it names it. Who was told a pseudonym, 128
-    /// random bits, may seal words for the patient and learn whom else to ask; nobody finds a
-    /// patient by a list.
+    /// Whether the viewer may see all of this participant. Of patients providers and guardians see
+    /// less, when they name one: `participants::get`.
     pub(crate) fn sees_participant(&self, seen: &Participant) -> bool {
         seen.role != Role::Patient
             || match self {
@@ -228,7 +227,7 @@ impl Viewer {
                 Self::Patient { participant, .. } => {
                     participant.participant_id == seen.participant_id
                 }
-                Self::Provider { .. } => true,
+                Self::Provider { .. } => false,
             }
     }
 

@@ -103,7 +103,8 @@ pub struct Participant {
     pub msp_id: MspId,
     /// What the participant is.
     pub role: Role,
-    /// The participant's certificate (PEM).
+    /// The participant's certificate (PEM); empty where a patient is shown to who may seal for
+    /// it, but need not learn what its certificate says.
     pub certificate: String,
     /// SHA-256 of the certificate's DER.
     pub thumbprint: Digest,

@@ -7,6 +7,7 @@
 //! An organisation registers its own people only: the CA that issued the creator's certificate,
 //! which the peer has verified, must have issued the registered one too.
 
+use contract_interface::access::Power;
 use contract_interface::names::{attributes, collections, transactions, transient};
 use contract_interface::{
     Digest, ErrorCode, Participant, ParticipantFilter, ParticipantId, ParticipantPage,
@@ -200,8 +201,38 @@ fn conflict(sentence: &'static str) -> Failure {
 /// One participant by ID.
 pub(super) async fn get(stub: &Stub, id: &ParticipantId) -> Result<Participant, Failure> {
     let ledger = Ledger::open(stub).await?;
-    let found = ledger.participant(id).await?;
-    show(&ledger, found).await
+    let viewer = Viewer::of(&ledger).await?;
+    let found = ledger.participant(id).await?.ok_or_else(not_found)?;
+    if viewer.sees_participant(&found) {
+        return Ok(shown(found));
+    }
+    if may_write_to(&ledger, &viewer, &found).await? {
+        return Ok(Participant {
+            certificate: String::new(),
+            ..shown(found)
+        });
+    }
+    Err(not_found())
+}
+
+/// Whoever knows a patient's pseudonym and treats or guards it may learn the organisation and the
+/// key, to ask for access and to seal what only the patient is to read; not the certificate, which
+/// holds a name.
+async fn may_write_to(
+    ledger: &Ledger<'_>,
+    viewer: &Viewer,
+    patient: &Participant,
+) -> Result<bool, Failure> {
+    if matches!(viewer, Viewer::Provider { .. }) {
+        return Ok(true);
+    }
+    let pseudonym = patient.participant_id.into();
+    for power in [Power::Read, Power::Grant, Power::Erase] {
+        if viewer.acts_for(ledger, &pseudonym, power).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// One participant by certificate.
@@ -210,20 +241,24 @@ pub(super) async fn get_by_thumbprint(
     thumbprint: &Digest,
 ) -> Result<Participant, Failure> {
     let ledger = Ledger::open(stub).await?;
+    let viewer = Viewer::of(&ledger).await?;
     let found = ledger.participant_by_thumbprint(thumbprint).await?;
-    show(&ledger, found).await
+    found
+        .filter(|participant| viewer.sees_participant(participant))
+        .map(shown)
+        .ok_or_else(not_found)
+}
+
+fn shown(participant: Participant) -> Participant {
+    Participant {
+        salt: None,
+        ..participant
+    }
 }
 
 /// A patient whom the viewer may not see does not exist for it.
-async fn show(ledger: &Ledger<'_>, found: Option<Participant>) -> Result<Participant, Failure> {
-    let viewer = Viewer::of(ledger).await?;
-    found
-        .filter(|participant| viewer.sees_participant(participant))
-        .map(|participant| Participant {
-            salt: None,
-            ..participant
-        })
-        .ok_or_else(|| Failure::new(ErrorCode::ParticipantNotFound, "no such participant"))
+fn not_found() -> Failure {
+    Failure::new(ErrorCode::ParticipantNotFound, "no such participant")
 }
 
 /// Participants by pages.

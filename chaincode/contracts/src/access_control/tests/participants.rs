@@ -261,6 +261,17 @@ async fn patients_are_seen_by_those_who_need_to() {
             .refused(Oracle1, asked, ErrorCode::ParticipantNotFound)
             .await;
     }
+    // Who knows the pseudonym and treats may seal for the patient, but sees no certificate, and
+    // does not get from a certificate to the pseudonym.
+    let asked = for_caller(tx.clone(), Provider2);
+    let found: Participant = world.get(Oracle1, asked).await;
+    assert_eq!(found.msp_id.as_str(), "Org1MSP");
+    assert_eq!(found.certificate, "");
+    let by_thumbprint = query_text(GET_BY_THUMBPRINT, &Patient.thumbprint());
+    let asked = for_caller(by_thumbprint, Provider2);
+    world
+        .refused(Oracle1, asked, ErrorCode::ParticipantNotFound)
+        .await;
     world
         .refused(Nobody, tx, ErrorCode::UnknownParticipant)
         .await;
