@@ -13,6 +13,8 @@
 mod config;
 mod definition;
 mod error;
+#[cfg(test)]
+mod golden_tests;
 mod header;
 mod policy;
 mod read;
