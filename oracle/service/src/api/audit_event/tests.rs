@@ -294,3 +294,19 @@ fn a_page_is_a_searchset_with_a_way_on() {
         "Bundle",
     );
 }
+
+/// One event as it is sent; `SALUS_BLESS=1` writes it anew.
+#[test]
+fn an_event_is_the_golden_one() {
+    let [_, grant, ..] = every_rule();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/api/audit_event/granted_read.json");
+    let event = of(&entry(ReasonCode::Granted, grant));
+    let mut text = serde_json::to_string_pretty(&event).expect("JSON");
+    text.push('\n');
+    if std::env::var_os("SALUS_BLESS").is_some() {
+        std::fs::write(&path, &text).expect("written");
+    }
+    let golden = std::fs::read_to_string(&path).expect("the golden file");
+    assert_eq!(text, golden);
+}

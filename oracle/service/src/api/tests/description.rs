@@ -128,6 +128,45 @@ fn every_operation_says_what_it_does_takes_and_refuses() {
     }
 }
 
+/// Reads the example of a schema as the type that the contracts or the log have.
+fn example<T: serde::de::DeserializeOwned>(document: &Value, schema: &str) -> T {
+    let example = &document["components"]["schemas"][schema]["example"];
+    serde_json::from_value(example.clone()).unwrap_or_else(|error| panic!("{schema}: {error}"))
+}
+
+#[test]
+fn the_examples_are_good_ones() {
+    use contract_interface::access;
+
+    let document = serde_json::to_value(openapi_document()).expect("JSON");
+    let grant: access::Grant = example(&document, "Grant");
+    grant.validate().expect("a good grant");
+    let policy: access::Policy = example(&document, "Policy");
+    policy.validate().expect("a good policy");
+    let delegation: access::Delegation = example(&document, "Delegation");
+    delegation.validate().expect("a good delegation");
+    let request: access::AccessRequest = example(&document, "AccessRequest");
+    request.validate().expect("a good request");
+    let _: access::Emergency = example(&document, "Emergency");
+    let _: access::Notice = example(&document, "Notice");
+    let _: access::ReadEntry = example(&document, "ReadEntry");
+    let _: crate::refusals::Line = example(&document, "RefusalLine");
+
+    let explained: Value = example(&document, "AccessExplained");
+    let explanation = access::Explanation {
+        verdict: access::Verdict {
+            reason: contract_interface::ReasonCode::PurposeNotCovered,
+            rule: serde_json::from_value(explained["rule"].clone()).expect("a rule"),
+        },
+        considered: serde_json::from_value(explained["considered"].clone()).expect("rules"),
+        registrar: "Org1MSP".parse().expect("a name"),
+        patient_msp: "Org3MSP".parse().expect("a name"),
+    };
+    let sentence = sentences::of_explanation(&explanation, sentences::Addressee::Reader);
+    let same = types::AccessExplained::new(explanation, sentence);
+    assert_eq!(serde_json::to_value(same).expect("JSON"), explained);
+}
+
 /// The description as it was last agreed on; `SALUS_BLESS=1` writes it anew.
 #[tokio::test]
 async fn the_description_is_the_golden_one() {

@@ -30,6 +30,24 @@ pub(crate) enum RuleRef {
 /// A recorded decision on a read.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "read_id": "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+    "record_id": "00112233445566778899aabbccddeeff",
+    "patient": "ffeeddccbbaa99887766554433221100",
+    "patient_msp": "Org3MSP",
+    "registrar": "Org1MSP",
+    "reader": "0123456789abcdef0123456789abcdef",
+    "reader_msp": "Org2MSP",
+    "oracle_msp": "Org1MSP",
+    "purpose": "TREAT",
+    "decision": "permit",
+    "reason": "GRANTED",
+    "rule": {"level": "grant", "grant_id": "00112233445566778899aabbccddeeff", "version": 1},
+    "requested_at": "2026-01-02T03:04:05Z",
+    "tx_time": "2026-01-02T03:04:05Z",
+    "request": "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl",
+    "salt": "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+}))]
 pub(crate) struct ReadEntry {
     /// The transaction that decided.
     read_id: Hash,
@@ -71,6 +89,13 @@ pub(crate) struct ReadPage {
 /// An emergency, as signed.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "emergency_id": "00112233445566778899aabbccddeeff",
+    "patient": "ffeeddccbbaa99887766554433221100",
+    "reason": "unresponsive",
+    "justification": "eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a2V5.aXY.dGV4dA.dGFn",
+    "valid_until": "2026-01-02T03:04:05Z",
+}))]
 pub(crate) struct Emergency {
     emergency_id: Id,
     patient: Id,
@@ -163,6 +188,14 @@ pub(crate) enum Happening {
 /// A notice.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "notice_id": "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+    "recipient": {"privacy_officers": "Org3MSP"},
+    "patient": "ffeeddccbbaa99887766554433221100",
+    "at": "2026-01-02T03:04:05Z",
+    "happening": {"what": "emergency_declared", "emergency_id": "00112233445566778899aabbccddeeff"},
+    "salt": "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+}))]
 pub(crate) struct Notice {
     notice_id: Hash,
     recipient: Recipient,
@@ -197,6 +230,19 @@ pub(crate) struct ConsideredRule {
 
 /// What a read would come to now, and why.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "decision": "deny",
+    "reason": "PURPOSE_NOT_COVERED",
+    "rule": {"level": "grant", "grant_id": "00112233445566778899aabbccddeeff", "version": 1},
+    "sentence": "The patient's permission (grant 00112233445566778899aabbccddeeff) is for another purpose or project than the one named. Ask the patient, whom Org3MSP can reach, to permit this purpose, if the one you named is right; \"salus access ask\" sends the request.",
+    "considered": [{
+        "rule": {"level": "grant", "grant_id": "00112233445566778899aabbccddeeff", "version": 1},
+        "decision": "permit",
+        "misses": "PURPOSE_NOT_COVERED",
+    }],
+    "registrar": "Org1MSP",
+    "patient_msp": "Org3MSP",
+}))]
 pub(crate) struct AccessExplained {
     #[schema(value_type = Decision)]
     decision: access::Decision,

@@ -96,6 +96,20 @@ pub(crate) struct Rule {
 /// A patient's consent or dissent, as signed.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "grant_id": "00112233445566778899aabbccddeeff",
+    "rule": {
+        "decision": "permit",
+        "grantee": {"role": {"msp_id": "Org2MSP", "role": "provider"}},
+        "types": ["8867-4", "85354-9"],
+        "confidentiality": "R",
+        "data_period": {"from": "2026-01-02T03:04:05Z"},
+        "purposes": ["TREAT"],
+    },
+    "valid_from": "2026-01-02T03:04:05Z",
+    "valid_until": "2027-01-02T03:04:05Z",
+    "max_reads": 20,
+}))]
 pub(crate) struct Grant {
     grant_id: Id,
     rule: Rule,
@@ -146,6 +160,16 @@ pub(crate) struct GrantPage {
 /// A rule of an organisation for the records that it registered, as signed.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "policy_id": "00112233445566778899aabbccddeeff",
+    "rule": {
+        "decision": "deny",
+        "grantee": "anyone",
+        "labels": [{"sensitivity": "PSY"}],
+        "purposes": ["HRESCH", "HPAYMT"],
+    },
+    "valid_from": "2026-01-02T03:04:05Z",
+}))]
 pub(crate) struct Policy {
     policy_id: Id,
     rule: Rule,
@@ -187,6 +211,15 @@ pub(crate) struct PolicyPage {
 /// A guardian for a patient, as signed.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "delegation_id": "00112233445566778899aabbccddeeff",
+    "patient": "ffeeddccbbaa99887766554433221100",
+    "guardian": "0123456789abcdef0123456789abcdef",
+    "powers": ["read", "grant"],
+    "basis": "parent",
+    "valid_from": "2026-01-02T03:04:05Z",
+    "valid_until": "2027-01-02T03:04:05Z",
+}))]
 pub(crate) struct Delegation {
     delegation_id: Id,
     patient: Id,
@@ -229,6 +262,14 @@ pub(crate) struct DelegationPage {
 /// What a provider asks a patient for, as signed.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "request_id": "00112233445566778899aabbccddeeff",
+    "patient": "ffeeddccbbaa99887766554433221100",
+    "types": ["8867-4"],
+    "purposes": ["HRESCH"],
+    "project": "sleep-study-3",
+    "wanted_until": "2027-01-02T03:04:05Z",
+}))]
 pub(crate) struct AccessRequest {
     request_id: Id,
     patient: Id,

@@ -9,6 +9,18 @@ use crate::refusals::{Line, Page};
 /// One refusal.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "seq": 17,
+    "time": "2026-01-02T03:04:05Z",
+    "method": "GET",
+    "path": "/v1/records/{id}/content",
+    "status": 401,
+    "code": "SIGNATURE_INVALID",
+    "caller": "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+    "msp_id": "Org2MSP",
+    "trace_id": "00112233445566778899aabbccddeeff",
+    "prev": "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+}))]
 pub(crate) struct RefusalLine {
     /// 1, and one more with each line.
     seq: u64,
