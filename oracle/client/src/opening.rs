@@ -4,7 +4,7 @@
 //! metadata must commit to that commitment, the object opens only under it, and the opened
 //! readings must have the Merkle root that the metadata names.
 
-use std::io::{Read as _, Seek as _, SeekFrom, Write};
+use std::io::{Seek as _, SeekFrom, Write};
 
 use contract_interface::{
     ReadId, Record,
@@ -130,22 +130,28 @@ impl SealedRecord {
         let reader = std::io::BufReader::new(sealed);
         let mut opener =
             Opener::new(reader, &data_key, &associated_data).map_err(|e| self.not_opened(e))?;
-        let mut buffer = vec![0; 64 * 1024];
-        let mut total = 0_u64;
-        loop {
-            let count = opener
-                .read(&mut buffer)
-                .map_err(|e| self.not_opened(e.into()))?;
-            if count == 0 {
-                break;
-            }
-            out.write_all(&buffer[..count])?;
-            total += count as u64;
-        }
+        let total = opener
+            .write_to(out)
+            .map_err(|e| self.not_opened(e.into()))?;
         if total != self.record.metadata.plaintext_size {
             return Err(self.mismatch("the opened size"));
         }
         Ok(())
+    }
+
+    /// Checks and opens a record that is no segment, such as a letter, in memory.
+    ///
+    /// # Errors
+    /// As [`SealedRecord::open`]; the content is handed out only when every check has passed.
+    pub async fn open_content(mut self, key: &PrivateKey) -> Result<Vec<u8>, ClientError> {
+        if self.record.metadata.plaintext_size > MEMORY_BYTES_MAX {
+            return Err(ClientError::TooLarge {
+                limit: MEMORY_BYTES_MAX,
+            });
+        }
+        let mut content = Vec::new();
+        self.open_into(key, &mut content).await?;
+        Ok(content)
     }
 
     /// Takes in the object as it is, still sealed, for opening it with other programs; it has the

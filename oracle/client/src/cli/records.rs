@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, IsTerminal as _, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
@@ -84,15 +84,7 @@ async fn read_one(client: &Client, id: &RecordId, args: &RecordsRead, out: Outpu
         project: args.project.clone(),
     };
     let Some(folder) = &args.out else {
-        let sealed = client.request_read(request).await?;
-        let key = client.key_for(&sealed.wrapped_key)?;
-        let opened = sealed.open(key).await?;
-        let mut stdout = io::stdout().lock();
-        for reading in &opened.readings {
-            stdout.write_all(&reading.payload)?;
-            stdout.write_all(b"\n")?;
-        }
-        return Ok(());
+        return print_one(client, request).await;
     };
     fs::create_dir_all(folder)?;
     let mut sealed = client.request_read(request).await?;
@@ -133,6 +125,29 @@ async fn read_one(client: &Client, id: &RecordId, args: &RecordsRead, out: Outpu
             path.display()
         ),
     )?;
+    Ok(())
+}
+
+/// Reads one record to standard output: readings one a line, anything else as it is, unless it
+/// would spoil a terminal.
+async fn print_one(client: &Client, request: AuthorizeRead) -> Result<()> {
+    let sealed = client.request_read(request).await?;
+    let key = client.key_for(&sealed.wrapped_key)?;
+    let content_type = sealed.record.metadata.content_type.clone();
+    let is_readable = !io::stdout().is_terminal()
+        || content_type.starts_with("text/")
+        || content_type.ends_with("json");
+    if content_type == segment::MEDIA_TYPE || !is_readable {
+        let opened = sealed.open(key).await?;
+        let mut stdout = io::stdout().lock();
+        for reading in &opened.readings {
+            stdout.write_all(&reading.payload)?;
+            stdout.write_all(b"\n")?;
+        }
+    } else {
+        let content = sealed.open_content(key).await?;
+        io::stdout().lock().write_all(&content)?;
+    }
     Ok(())
 }
 
