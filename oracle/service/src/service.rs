@@ -321,7 +321,6 @@ impl Base {
             store: self.store.clone(),
             journal: journal.cloned(),
             keys: keys.clone(),
-            custody: config.organization.custody,
             board: board.clone(),
         });
         let api = Arc::new(Api {

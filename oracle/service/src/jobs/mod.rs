@@ -28,7 +28,7 @@ pub(crate) use self::erasures::watch as watch_erasures;
 pub(crate) use self::error::JobError;
 
 use self::board::Progress;
-use crate::config::{Custody, JobsConfig};
+use crate::config::JobsConfig;
 use crate::journal::Journal;
 use crate::keys::OracleKeys;
 use crate::ledger::Ledger;
@@ -46,7 +46,6 @@ pub(crate) struct Parts {
     /// Of this process, if it takes readings.
     pub(crate) journal: Option<Journal>,
     pub(crate) keys: OracleKeys,
-    pub(crate) custody: Custody,
     pub(crate) board: Board,
 }
 
@@ -76,7 +75,6 @@ impl Jobs {
             store,
             journal,
             keys,
-            custody,
             board,
         } = self.0;
         let mut tasks = JoinSet::new();
@@ -92,13 +90,8 @@ impl Jobs {
         let nonces = nonces::Nonces {
             ledger: ledger.clone(),
         };
-        tasks.spawn(repeat(
-            nonces,
-            config.interval,
-            board.clone(),
-            stop.clone(),
-        ));
-        let wraps = wraps::Wraps::new(ledger.clone(), keys, custody);
+        tasks.spawn(repeat(nonces, config.interval, board.clone(), stop.clone()));
+        let wraps = wraps::Wraps::new(ledger.clone(), keys);
         tasks.spawn(repeat(wraps, config.interval, board.clone(), stop.clone()));
         let erasures = erasures::Erasures {
             ledger,
@@ -117,12 +110,7 @@ impl Jobs {
 }
 
 /// Passes of one job, with pauses that end early when someone wakes the jobs.
-async fn repeat<J: Job>(
-    mut job: J,
-    interval: Duration,
-    board: Board,
-    stop: CancellationToken,
-) {
+async fn repeat<J: Job>(mut job: J, interval: Duration, board: Board, stop: CancellationToken) {
     let progress = board.progress(J::NAME);
     let mut wakes = board.watch();
     loop {

@@ -5,7 +5,7 @@
 //! ([`plan`]), and the differences go to the ledger in batches. A patient for whom nothing changed
 //! since the last comparison, by a digest over everything that matters, is passed over, so a quiet
 //! pass costs two queries a patient. A record that is registered under a grant that stands already
-//! has no gated wrap until something changes; in custody of the organisation it needs none, for
+//! has no gated wrap until the next comparison; in custody of the organisation it needs none, for
 //! the oracle wraps the key when it is read.
 //!
 //! In custody of the patient the oracle has no data key: it only removes gated wraps, and the
@@ -16,6 +16,7 @@ mod plan;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use contract_interface::limits::PAGE_ITEMS_MAX;
 use contract_interface::record::{WrapChange, WrapChanges};
@@ -28,7 +29,6 @@ use self::persons::Persons;
 use self::plan::{Plan, Wants};
 use super::board::Progress;
 use super::{Job, JobError};
-use crate::config::Custody;
 use crate::keys::OracleKeys;
 use crate::ledger::{Ledger, LedgerError, Viewer};
 
@@ -36,20 +36,27 @@ use crate::ledger::{Ledger, LedgerError, Viewer};
 const BATCH_CHANGES: usize = 24;
 /// Patients whose digest is remembered; others are compared in every pass.
 const REMEMBERED_MAX: usize = 100_000;
+/// After this time everyone's records are compared again: one may have been sealed for a key that
+/// was replaced before it was registered.
+const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Debug)]
 pub(super) struct Wraps {
     ledger: Ledger,
     keys: OracleKeys,
-    custody: Custody,
     /// What the wraps of a patient's records were last made to fit.
     fitted: HashMap<Pseudonym, Digest>,
+    fitted_since: Instant,
 }
 
 impl Job for Wraps {
     const NAME: &'static str = "wraps";
 
     async fn pass(&mut self, progress: &Progress) -> Result<(), JobError> {
+        if self.fitted_since.elapsed() > REMEMBERED_FOR {
+            self.fitted.clear();
+            self.fitted_since = Instant::now();
+        }
         let mut persons = Persons::new(self.ledger.clone()).await?;
         let mut left = 0;
         let mut page_token = None;
@@ -65,7 +72,20 @@ impl Job for Wraps {
             let page = self.ledger.participants(Viewer::Oracle, &filter).await?;
             for patient in page.participants {
                 progress.seen();
-                left += self.fit(&patient, &mut persons, progress).await?;
+                match self.fit(&patient, &mut persons, progress).await {
+                    Ok(of_patient) => left += of_patient,
+                    // What the contract refuses of one patient hinders no other.
+                    Err(JobError::Ledger(error @ LedgerError::Contract { .. }))
+                        if !error.is_retryable() =>
+                    {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the wrapped keys of a patient's records cannot be compared"
+                        );
+                        left += 1;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             page_token = page.next_page_token;
             if page_token.is_none() {
@@ -86,12 +106,12 @@ impl Job for Wraps {
 }
 
 impl Wraps {
-    pub(super) fn new(ledger: Ledger, keys: OracleKeys, custody: Custody) -> Self {
+    pub(super) fn new(ledger: Ledger, keys: OracleKeys) -> Self {
         Self {
             ledger,
             keys,
-            custody,
             fitted: HashMap::new(),
+            fitted_since: Instant::now(),
         }
     }
 
@@ -103,7 +123,7 @@ impl Wraps {
         progress: &Progress,
     ) -> Result<u64, JobError> {
         let pseudonym = Pseudonym::from(patient.participant_id);
-        let wants = Arc::new(persons.wants(patient, self.custody).await?);
+        let wants = Arc::new(persons.wants(patient).await?);
         let digest = wants.digest(&self.keys);
         if self.fitted.get(&pseudonym) == Some(&digest) {
             return Ok(0);

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use contract_interface::RecordPrivate;
 use tokio::time::Instant;
 
 use super::receipts::receipts;
@@ -151,6 +152,12 @@ async fn submit(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), Pipel
     let mut chunks = vec![records];
     let mut delays = retry_delays();
     while let Some(mut chunk) = chunks.pop() {
+        let (readable, of_before) = chunk.into_iter().partition(is_readable);
+        chunk = readable;
+        seal_again(shared, of_before).await?;
+        if chunk.is_empty() {
+            continue;
+        }
         let error = match batch(&chunk) {
             Ok(batch) => match shared.registrar.register(&batch).await {
                 Ok(registered) => {
@@ -212,6 +219,28 @@ fn park(shared: &Shared, chunk: &[SealedRecord], error: &LedgerError) {
         );
         parked.insert(record.record);
     }
+}
+
+/// Whether a record was sealed by a version whose records the contracts still take.
+fn is_readable(record: &SealedRecord) -> bool {
+    serde_json::from_str::<RecordPrivate>(&record.private).is_ok()
+}
+
+/// Forgets records that an earlier version of the oracle sealed and never registered; their readings
+/// are gathered again.
+async fn seal_again(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), PipelineError> {
+    let unfinished = records
+        .iter()
+        .filter_map(|record| shared.journal.record(record.record));
+    let unfinished: Vec<UnfinishedRecord> = unfinished.collect();
+    if unfinished.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(
+        records = unfinished.len(),
+        "records of an earlier version are sealed again"
+    );
+    discard(shared, unfinished).await
 }
 
 /// The batch that registers these records, as it was written down when they were sealed.

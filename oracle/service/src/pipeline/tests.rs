@@ -180,6 +180,24 @@ impl Registry for World {
     }
 }
 
+fn open_journal(dir: &Path) -> Journal {
+    let config = journal::Config {
+        dir: dir.join("journal"),
+        key_file: dir.join("journal.key"),
+        max_bytes: 64 << 20,
+        file_bytes: 1 << 20,
+        fsync_window: Duration::ZERO,
+        remember_per_device: 64,
+    };
+    loop {
+        match Journal::open(&config) {
+            // A thread of the life before is still writing; a process would have taken it along.
+            Err(JournalError::InUse { .. }) => std::thread::yield_now(),
+            other => break other.unwrap(),
+        }
+    }
+}
+
 /// One life of the oracle between two crashes.
 struct Life {
     journal: Journal,
@@ -193,21 +211,7 @@ struct Life {
 
 impl Life {
     fn begin(dir: &Path, world: &Arc<World>) -> Self {
-        let config = journal::Config {
-            dir: dir.join("journal"),
-            key_file: dir.join("journal.key"),
-            max_bytes: 64 << 20,
-            file_bytes: 1 << 20,
-            fsync_window: Duration::ZERO,
-            remember_per_device: 64,
-        };
-        let journal = loop {
-            match Journal::open(&config) {
-                // A thread of the life before is still writing; a process would have taken it along.
-                Err(JournalError::InUse { .. }) => std::thread::yield_now(),
-                other => break other.unwrap(),
-            }
-        };
+        let journal = open_journal(dir);
         let (delivery, router) = Delivery::start().unwrap();
         let (pipeline, readings_tx) = Pipeline::new(Parts {
             config: PipelineConfig {
@@ -552,4 +556,46 @@ async fn receipts_reach_the_device_and_come_again_on_request() {
     life.readings_tx.send(again).await.unwrap();
     assert_eq!(device.next().await, receipt);
     life.crash().await;
+}
+
+/// An oracle of before wrote records down without their registrar, which the contracts now want in the commitment.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_sealed_by_an_earlier_version_are_sealed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    world.faults.lock().unwrap()[REGISTER] = Fault::HangBefore(1);
+    let life = Life::begin(dir.path(), &world);
+    some_readings(&life, 0, 3).await;
+    world.hung.notified().await;
+    life.crash().await;
+    world.faults.lock().unwrap()[REGISTER] = Fault::None;
+
+    let journal = open_journal(dir.path());
+    let mut rewritten = 0;
+    for record in journal.unfinished() {
+        let mut sealed = record.sealed;
+        let mut private: serde_json::Value = serde_json::from_str(&sealed.private).unwrap();
+        private
+            .as_object_mut()
+            .unwrap()
+            .remove("registrar")
+            .unwrap();
+        sealed.private = private.to_string();
+        journal
+            .append(journal::Entry::Sealed(sealed))
+            .await
+            .unwrap();
+        rewritten += 1;
+    }
+    assert!(rewritten > 0);
+    journal.close().await;
+
+    let life = Life::begin(dir.path(), &world);
+    life.finish().await;
+    life.crash().await;
+    assert_eq!(world.readings(), 3);
+    for (entry, private, _) in world.records() {
+        assert_eq!(entry.commitment, private.commitment());
+        assert_eq!(private.registrar.as_str(), "Org1MSP");
+    }
 }

@@ -11,7 +11,6 @@ use sealed_object::PublicKey;
 
 use super::plan::{Holder, Wants};
 use crate::clock;
-use crate::config::Custody;
 use crate::jobs::JobError;
 use crate::ledger::{Ledger, LedgerError, Viewer};
 
@@ -72,25 +71,13 @@ impl Persons {
     }
 
     /// Who is to hold keys of a patient's records now.
-    pub(super) async fn wants(
-        &mut self,
-        patient: &Participant,
-        custody: Custody,
-    ) -> Result<Wants, JobError> {
-        let mut plain: Vec<PublicKey> = key_of(patient).into_iter().collect();
-        if custody == Custody::Organization {
-            plain.extend(self.oracles.iter().cloned());
-        }
+    pub(super) async fn wants(&mut self, patient: &Participant) -> Result<Wants, JobError> {
         let mut holders = self.granted(patient.participant_id.into()).await?;
         holders.extend(self.guardians(patient.participant_id.into()).await?);
         holders.truncate(HOLDERS_MAX);
         Ok(Wants {
-            plain,
-            oracles: self
-                .oracles
-                .iter()
-                .map(|key| key.thumbprint().to_owned())
-                .collect(),
+            patient: key_of(patient),
+            oracles: self.oracles.clone(),
             holders,
         })
     }

@@ -41,26 +41,31 @@ impl Holder {
 /// Who is to hold keys of a patient's records.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wants {
-    /// Those who open their wraps alone: the patient and, in custody of the organisation, its
-    /// oracles.
-    pub(super) plain: Vec<PublicKey>,
-    /// Key IDs of the organisation's oracles, which may be gates.
-    pub(super) oracles: Vec<String>,
+    /// The patient, who opens wraps alone; none without a usable key.
+    pub(super) patient: Option<PublicKey>,
+    /// The organisation's oracles: each may be a gate, and opens wraps of the records that are in
+    /// custody of the organisation.
+    pub(super) oracles: Vec<PublicKey>,
     /// Those who read through the gate.
     pub(super) holders: Vec<Holder>,
 }
 
 impl Wants {
+    /// Those who may open wraps alone, the patient first.
+    fn plain(&self) -> impl Iterator<Item = &PublicKey> {
+        self.patient.iter().chain(&self.oracles)
+    }
+
+    fn is_plain(&self, kid: &str) -> bool {
+        self.plain().any(|key| key.thumbprint() == kid)
+    }
+
     /// Stands for everything that decides what the wraps of the patient's records should be.
     pub(super) fn digest(&self, keys: &OracleKeys) -> Digest {
         let mut text = String::from(keys.current_kid());
-        for key in &self.plain {
+        for key in self.plain() {
             text.push('\n');
             text.push_str(key.thumbprint());
-        }
-        for kid in &self.oracles {
-            text.push('\n');
-            text.push_str(kid);
         }
         for holder in &self.holders {
             let grant = holder.grant_id().map(|id| id.to_string());
@@ -104,11 +109,13 @@ impl Plan {
             gated: Vec::new(),
         };
         let wanted = wanted_holders(record, wants);
-        // Without the data key nothing is made, and what is plain is the patient's affair.
+        // A record is in custody of the organisation if its oracle opens a wrap of it, whatever
+        // the configuration says of records to come. Without the data key nothing is made, and
+        // what is plain is the patient's affair.
         let can_open = keys.own(&wraps.wraps).is_some();
         for wrap in &wraps.wraps {
             let goes = match wrap.gate {
-                None => can_open && wants.plain.iter().all(|key| key.thumbprint() != wrap.kid),
+                None => can_open && !wants.is_plain(&wrap.kid),
                 Some(_) => !wanted.iter().any(|at| serves(wrap, &wants.holders[*at])),
             };
             if goes {
@@ -124,14 +131,13 @@ impl Plan {
                 .iter()
                 .any(|wrap| wrap.gate.is_none() && wrap.kid == key.thumbprint())
         };
-        plan.plain = (0..wants.plain.len())
-            .filter(|at| missing(&wants.plain[*at]))
+        plan.plain = (0..)
+            .zip(wants.plain())
+            .filter(|(_, key)| missing(key))
+            .map(|(at, _)| at)
             .collect();
-        let current = |wrap: &KeyWrap| {
-            wrap.gate
-                .as_ref()
-                .is_some_and(|kid| wants.oracles.contains(kid))
-        };
+        let is_oracle = |kid: &String| wants.oracles.iter().any(|key| key.thumbprint() == kid);
+        let current = |wrap: &KeyWrap| wrap.gate.as_ref().is_some_and(is_oracle);
         let stands = |holder: &Holder| {
             wraps
                 .wraps
@@ -183,7 +189,7 @@ impl Plan {
             let own = keys.own(&wraps.wraps).ok_or(RewrapError::NotHere)?;
             let data_key: DataKey = keys.unwrap(own)?;
             for at in &self.plain {
-                let key = &wants.plain[*at];
+                let key = wants.plain().nth(*at).ok_or(RewrapError::NotHere)?;
                 let jwe = key.wrap(&data_key)?;
                 add.push(KeyWrap::plain(key.thumbprint().to_owned(), jwe));
             }
@@ -220,7 +226,7 @@ fn wanted_holders(record: &RecordPrivate, wants: &Wants) -> Vec<usize> {
         let known = wanted
             .iter()
             .any(|at| wants.holders[*at].key.thumbprint() == kid)
-            || wants.plain.iter().any(|key| key.thumbprint() == kid);
+            || wants.is_plain(kid);
         if !known && holder.covers(record) {
             wanted.push(at);
         }
