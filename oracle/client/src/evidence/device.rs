@@ -10,10 +10,6 @@ use fabric_msp::detached::{self, DetachedError};
 use fabric_msp::{Certificate, SignatureError, SigningIdentity};
 use serde_json::Value;
 
-/// Media types of compact readings; JSON may also be FHIR, which has `resourceType`.
-const JSON_TYPES: [&str; 2] = ["application/json", "application/vnd.salus.reading+json"];
-const CBOR_TYPES: [&str; 2] = ["application/cbor", "application/vnd.salus.reading+cbor"];
-
 /// A signed reading that does not hold, or that cannot be signed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -46,18 +42,7 @@ pub enum DeviceError {
 /// # Errors
 /// [`DeviceError`] if the signature is wrong.
 pub fn signer(item: &SegmentItem) -> Result<Option<Certificate>, DeviceError> {
-    let content_type = item.content_type.split(';').next().unwrap_or_default();
-    let content_type = content_type.trim().to_ascii_lowercase();
-    let signed = if JSON_TYPES.contains(&content_type.as_str()) {
-        match serde_json::from_slice::<Value>(&item.payload) {
-            Ok(value) if value.get("resourceType").is_some() => None,
-            _ => reading::of_json(&item.payload)?,
-        }
-    } else if CBOR_TYPES.contains(&content_type.as_str()) {
-        reading::of_cbor(&item.payload)?
-    } else {
-        None
-    };
+    let signed = reading::of(&item.content_type, &item.payload)?;
     let Some(signed) = signed else {
         return Ok(None);
     };
