@@ -48,6 +48,39 @@ pub enum SignedReadingError {
     Signature,
 }
 
+/// Media types of compact readings in JSON; the first may also be FHIR, which has `resourceType`.
+const JSON_TYPES: [&str; 2] = ["application/json", "application/vnd.salus.reading+json"];
+/// Media types of compact readings in CBOR.
+const CBOR_TYPES: [&str; 2] = ["application/cbor", "application/vnd.salus.reading+cbor"];
+
+/// Takes apart a payload of any media type; none if it is no compact reading or not signed. The
+/// member's name MUST be written without escapes: payloads in which it does not stand so are not
+/// looked into.
+///
+/// # Errors
+///
+/// [`SignedReadingError`].
+pub fn of(content_type: &str, payload: &[u8]) -> Result<Option<SignedReading>, SignedReadingError> {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    let name = SIGNATURE_MEMBER.as_bytes();
+    if !payload.windows(name.len()).any(|window| window == name) {
+        return Ok(None);
+    }
+    if JSON_TYPES.contains(&essence.as_str()) {
+        let value: Value =
+            serde_json::from_slice(payload).map_err(|_| SignedReadingError::Malformed)?;
+        match essence == JSON_TYPES[0] && value.get("resourceType").is_some() {
+            true => Ok(None),
+            false => of_value(value),
+        }
+    } else if CBOR_TYPES.contains(&essence.as_str()) {
+        of_cbor(payload)
+    } else {
+        Ok(None)
+    }
+}
+
 /// Takes apart a compact reading in JSON; none if it is not signed.
 ///
 /// # Errors
@@ -290,6 +323,32 @@ mod tests {
             assert_eq!(half(bits), number, "{bits:04x}");
         }
         assert!(half(0x7e00).is_nan() && half(0xfc00) == f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn the_media_type_says_what_is_looked_into() {
+        for (content_type, is_signed) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/vnd.salus.reading+json", true),
+            ("application/fhir+json", false),
+            ("image/png", false),
+            ("", false),
+        ] {
+            let found = of(content_type, JSON).unwrap().is_some();
+            assert_eq!(found, is_signed, "{content_type}");
+        }
+        let fhir = br#"{"resourceType":"Observation","sig":"a..b"}"#;
+        assert_eq!(of("application/json", fhir), Ok(None));
+        assert!(
+            of("application/vnd.salus.reading+json", fhir)
+                .unwrap()
+                .is_some()
+        );
+        assert_eq!(
+            of("application/cbor", JSON),
+            Err(SignedReadingError::Malformed)
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use contract_interface::{Device, DeviceId, Period, UtcTime};
+use contract_interface::{Device, DeviceId, Period, UtcTime, reading};
+use fabric_msp::detached;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -42,6 +43,12 @@ pub enum IntakeError {
     /// A measurement from the future.
     #[error("the reading's time lies in the future")]
     Future,
+    /// The reading carries a signature that is not its registered device's.
+    #[error("the reading's signature is wrong: {reason}")]
+    Signature {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The sequence number was used for another payload.
     #[error("the sequence number was used before for another message")]
     SequenceReused,
@@ -73,12 +80,32 @@ impl IntakeError {
             Self::DeviceInactive => "device-inactive",
             Self::NotBound => "device-not-bound",
             Self::Future => "time-in-future",
+            Self::Signature { .. } => "signature-wrong",
             Self::SequenceReused => "sequence-reused",
             Self::SequenceTooOld => "sequence-too-old",
             Self::LookupFailed => "device-lookup-failed",
             Self::Full => "journal-full",
             Self::NotDurable => "journal-failed",
         }
+    }
+}
+
+/// Checks the signature of a compact reading, if it has one. The certificate comes with the
+/// signature; it counts because the device is registered with it.
+fn check_signature(device: &Device, content_type: &str, payload: &[u8]) -> Result<(), IntakeError> {
+    let refused = |reason: String| IntakeError::Signature { reason };
+    let signed = reading::of(content_type, payload).map_err(|e| refused(e.to_string()))?;
+    let Some(signed) = signed else {
+        return Ok(());
+    };
+    let certificate = detached::verify(&signed.signature, &signed.content);
+    let certificate = certificate.map_err(|error| refused(error.to_string()))?;
+    if certificate.thumbprint() == *device.thumbprint.as_bytes() {
+        Ok(())
+    } else {
+        Err(refused(
+            "it is made with another certificate than the registered one".to_owned(),
+        ))
     }
 }
 
@@ -171,6 +198,7 @@ impl Intake {
             return Err(IntakeError::Future);
         }
         let known = self.admit(device, thumbprint).await?;
+        check_signature(&known, &decoded.content_type, payload)?;
         let patient = known
             .patient_at(decoded.period.start)
             .filter(|patient| known.measured(patient, &decoded.period))
@@ -286,4 +314,58 @@ fn now_ms() -> u64 {
 pub(crate) fn now() -> UtcTime {
     let seconds = i64::try_from(now_ms() / 1000).unwrap_or(0);
     UtcTime::from_unix_seconds(seconds).unwrap_or(UtcTime::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use contract_interface::{Digest, Salt, Status};
+    use fabric_msp::SigningIdentity;
+    use fabric_mspgen::{Kind, Organization};
+
+    use super::*;
+
+    const READING: &[u8] =
+        br#"{"code":"8867-4","seq":1,"time":1767323045,"unit":"/min","value":72}"#;
+
+    #[test]
+    fn a_signature_is_checked_if_there_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let msp_id = "Org1MSP".parse().unwrap();
+        let organization =
+            Organization::create(dir.path(), msp_id, "org1.example.com", Kind::Peer).unwrap();
+        let identity = |name: &str| {
+            let issued = organization.issue_device(name, None).unwrap();
+            let msp_id = "Org1MSP".parse().unwrap();
+            let (certificate, key) = (issued.certificate_pem.as_bytes(), issued.key_pem.as_bytes());
+            SigningIdentity::from_pem(msp_id, certificate, key).unwrap()
+        };
+        let (own, other) = (identity("hr-1"), identity("hr-2"));
+        let device = Device {
+            device_id: "hr-1".parse().unwrap(),
+            msp_id: "Org1MSP".parse().unwrap(),
+            thumbprint: Digest::from_bytes(own.certificate().thumbprint()),
+            status: Status::Active,
+            status_since: None,
+            bindings: Vec::new(),
+            salt: Salt::from_bytes(std::array::from_fn(|i| i as u8)).unwrap(),
+        };
+        let signed = |by: &SigningIdentity, value: &str| {
+            let signature = detached::sign(by, READING).unwrap();
+            let text = std::str::from_utf8(READING).unwrap().replace("72", value);
+            text.replacen('{', &format!(r#"{{"sig":"{signature}","#), 1)
+        };
+        let json = "application/json";
+        let check = |payload: &str| check_signature(&device, json, payload.as_bytes());
+        assert!(check(std::str::from_utf8(READING).unwrap()).is_ok());
+        assert!(check(&signed(&own, "72.0")).is_ok());
+        for wrong in [
+            signed(&own, "73"),
+            signed(&other, "72"),
+            signed(&own, "72").replace("..", "."),
+            r#"{"sig":1}"#.to_owned(),
+        ] {
+            let refused = check(&wrong).unwrap_err();
+            assert_eq!(refused.name(), "signature-wrong", "{wrong}");
+        }
+    }
 }

@@ -47,6 +47,10 @@ pub(crate) struct DevicePublish {
     /// What the lines are.
     #[arg(long, default_value = "application/fhir+json")]
     pub(crate) content_type: String,
+    /// Sign each reading with the device's key; for compact readings in JSON. Signing twice gives
+    /// other bytes: with --seq-start, a second try is refused as another reading of that number.
+    #[arg(long)]
+    pub(crate) sign: bool,
     /// Protocol version.
     #[arg(long, value_enum, default_value = "5")]
     pub(crate) mqtt_version: Version,

@@ -18,6 +18,7 @@ pub(super) fn puback(error: &IntakeError) -> PubAckReason {
         IntakeError::Topic(TopicError::NotAllowed)
         | IntakeError::DeviceUnknown
         | IntakeError::DeviceInactive
+        | IntakeError::Signature { .. }
         | IntakeError::NotBound => PubAckReason::NotAuthorized,
         IntakeError::Full | IntakeError::NotDurable => PubAckReason::QuotaExceeded,
         IntakeError::SequenceReused | IntakeError::SequenceTooOld | IntakeError::LookupFailed => {
@@ -140,6 +141,9 @@ mod tests {
 
     #[test]
     fn refused_messages_have_the_standards_codes() {
+        let signature = IntakeError::Signature {
+            reason: String::new(),
+        };
         for (error, code) in [
             (IntakeError::Topic(TopicError::NotAllowed), 0x87),
             (IntakeError::Topic(TopicError::Malformed), 0x90),
@@ -148,6 +152,7 @@ mod tests {
             (IntakeError::DeviceInactive, 0x87),
             (IntakeError::NotBound, 0x87),
             (IntakeError::Future, 0x99),
+            (signature, 0x87),
             (IntakeError::Full, 0x97),
             (IntakeError::SequenceReused, 0x83),
             (IntakeError::LookupFailed, 0x83),
