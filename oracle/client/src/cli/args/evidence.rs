@@ -21,7 +21,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long = "anchor", value_name = "FILE|MSPID=PATH")]
     pub(crate) anchors: Vec<String>,
     /// Read the record too, which is recorded as every read, and check object and readings.
-    #[arg(long, requires = "purpose", requires = "record", conflicts_with_all = ["sealed", "content"])]
+    #[arg(long, requires = "purpose", requires = "record", conflicts_with_all = ["bundle", "sealed", "content"])]
     pub(crate) read: bool,
     /// Why you read it.
     #[arg(long, requires = "read")]
