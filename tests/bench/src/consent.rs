@@ -49,8 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<String> {
         let mut measured = Vec::new();
         for size in &options.sizes {
             let size = *size;
-            // Grants that were measured count; those of even number need a record of that number.
-            channel.grow_records(size.max(channel.grants)).await?;
+            channel.grow_records(size).await?;
             channel.grow_grants(size).await?;
             measured.push((size, costs(&mut channel, size, options.repeat).await?));
         }
@@ -134,7 +133,7 @@ async fn costs(channel: &mut Channel, size: u32, repeat: u32) -> Result<Vec<Cost
         }
         costs.push(timed.cost(name));
     }
-    costs.extend(granting(channel, repeat).await?);
+    costs.extend(granting(channel, size, repeat).await?);
     Ok(costs)
 }
 
@@ -152,17 +151,20 @@ async fn explain(channel: &Channel, size: u32, repeat: u32) -> Result<Cost> {
     Ok(timed.cost("explain (ExplainRead)"))
 }
 
-/// Gives grants and ends them again, after everything else: they change what there is.
-async fn granting(channel: &mut Channel, repeat: u32) -> Result<[Cost; 2]> {
-    let first = channel.grants;
+/// Gives grants and ends them again, so that there are as many as before. Their numbers are the
+/// highest, which the others never reach.
+async fn granting(channel: &mut Channel, size: u32, repeat: u32) -> Result<[Cost; 2]> {
     let (mut given, mut ended) = (Timed::default(), Timed::default());
-    for _ in 0..repeat {
-        let tx = channel.next_grant()?;
+    let (turns, provider) = (0..repeat, channel.provider_id());
+    let number = |turn: u32| u32::MAX - size - turn;
+    for turn in turns.clone() {
+        let record = spread(turn, repeat, size, true);
+        let tx = channel.granting(number(turn), provider, Some(record))?;
         let result = given.run(channel, tx).await?;
         channel.commit(&result)?;
     }
-    for number in first..channel.grants {
-        let tx = channel.revocation(number)?;
+    for turn in turns {
+        let tx = channel.revocation(number(turn))?;
         let result = ended.run(channel, tx).await?;
         channel.commit(&result)?;
     }

@@ -167,30 +167,33 @@ impl Channel {
         Ok(())
     }
 
-    /// Gives grants until there are `count`.
+    /// Gives grants until there are `count`: of even number for one record and the provider, of odd
+    /// number for everything and someone else. So what stands for the provider grows as well.
     pub(crate) async fn grow_grants(&mut self, count: u32) -> Result<()> {
         while self.grants < count {
-            let tx = self.next_grant()?;
+            let n = self.grants;
+            self.grants += 1;
+            let tx = if n.is_multiple_of(2) {
+                self.granting(n, self.provider.id, Some(n))?
+            } else {
+                let someone = ParticipantId::from_bytes(half(self.random()));
+                self.granting(n, someone, None)?
+            };
             let result = self.run(tx).await?;
             self.commit(&result)?;
         }
         Ok(())
     }
 
-    /// The next grant: of even number for one record and the provider, of odd number for
-    /// everything and someone else. So what stands for the provider grows as well.
-    pub(crate) fn next_grant(&mut self) -> Result<Tx> {
-        let n = self.grants;
-        self.grants += 1;
-        let grantee = if n.is_multiple_of(2) {
-            self.provider.id
-        } else {
-            ParticipantId::from_bytes(half(self.random()))
-        };
+    /// Grant number `n`, to treat with one record or with everything.
+    pub(crate) fn granting(
+        &mut self,
+        n: u32,
+        grantee: ParticipantId,
+        record: Option<u32>,
+    ) -> Result<Tx> {
         let mut rule = Rule::permit(Grantee::Participant(grantee), vec![Purpose::Treat]);
-        if n.is_multiple_of(2) {
-            rule.records = vec![record_id(n)];
-        }
+        rule.records = record.map(record_id).into_iter().collect();
         let grant = Grant {
             grant_id: grant_id(n),
             rule,
@@ -199,13 +202,11 @@ impl Channel {
             max_reads: None,
             in_reply_to: None,
         };
-        self.signed(
-            Signer::Patient,
-            GrantAccess {
-                grant,
-                patient: None,
-            },
-        )
+        let body = GrantAccess {
+            grant,
+            patient: None,
+        };
+        self.signed(Signer::Patient, body)
     }
 
     /// The end of grant number `n`.
