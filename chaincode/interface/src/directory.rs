@@ -85,7 +85,8 @@ pub struct ParticipantRegistration {
     pub role: Role,
     /// The participant's certificate (PEM) of the creator's organisation.
     pub certificate: String,
-    /// Public key to wrap data keys with.
+    /// Public key to wrap data keys with. A patient's is fixed by the first registration that
+    /// names one; only the patient replaces it then, with `RotateKey`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption_key: Option<Jwk>,
     /// Whether the participant may act.

@@ -87,6 +87,7 @@ async fn update(
     if old.role != new.role {
         return Err(conflict("a participant's role does not change"));
     }
+    let new = keep_patients_key(&old, new)?;
     let version = next_version(&old)?;
     let unchanged = Participant {
         version: old.version,
@@ -102,6 +103,23 @@ async fn update(
     let former = (old.thumbprint != new.thumbprint).then_some(&old.thumbprint);
     write(ledger, &Participant { version, ..new }, salt, former).await?;
     Ok(RegistrationOutcome::Updated)
+}
+
+/// A patient's encryption key is replaced by the patient's own word only: else an organisation
+/// could have the next records wrapped for itself, in a custody that denies it the key.
+fn keep_patients_key(old: &Participant, new: Participant) -> Result<Participant, Failure> {
+    match (&old.encryption_key, &new.encryption_key) {
+        (Some(kept), asked) if old.role == Role::Patient => match asked {
+            Some(asked) if asked != kept => Err(conflict(
+                "a patient's encryption key is replaced by the patient, with RotateKey",
+            )),
+            _ => Ok(Participant {
+                encryption_key: Some(kept.clone()),
+                ..new
+            }),
+        },
+        _ => Ok(new),
+    }
 }
 
 /// Replaces the signer's encryption key. Wraps for the old one are replaced by who can open them.

@@ -80,6 +80,33 @@ async fn a_key_belongs_to_one_participant() {
 }
 
 #[tokio::test]
+async fn only_the_patient_replaces_a_patients_key() {
+    let mut world = World::populated().await;
+    // The first key comes with the registration, or by the patient's word.
+    let mut registration = world.registration(Patient, Role::Patient);
+    registration.encryption_key = Some(Patient.key());
+    let tx = world.register_participant(registration.clone());
+    world.ok(Oracle1, tx).await;
+    for creator in [Oracle1, Admin1] {
+        registration.encryption_key = Some(key("the organisation's"));
+        let tx = world.register_participant(registration.clone());
+        world
+            .refused(creator, tx, ErrorCode::ParticipantConflict)
+            .await;
+    }
+    // A registration that says nothing of it leaves the key as it is.
+    registration.encryption_key = None;
+    let tx = world.register_participant(registration.clone());
+    let result = world.ok(Oracle1, tx).await;
+    assert_eq!(outcome(&result), RegistrationOutcome::Unchanged);
+    registration.status = Status::Suspended;
+    let tx = world.register_participant(registration);
+    world.ok(Oracle1, tx).await;
+    let found = participant(&mut world, Patient).await;
+    assert_eq!(found.encryption_key, Some(Patient.key()));
+}
+
+#[tokio::test]
 async fn oracles_of_one_organization_may_share_a_key() {
     let mut world = World::populated().await;
     let tx = rotate(&mut world, Oracle1, &Oracle1.key());
