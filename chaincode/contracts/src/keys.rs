@@ -8,14 +8,19 @@
 //! collection. Who knows a pseudonym, a record ID, a device ID or a type finds nothing.
 
 use aws_lc_rs::hmac;
-use contract_interface::access::Recipient;
 use contract_interface::{
-    AccessRequestId, DeviceId, Digest, EmergencyId, GrantId, Grantee, MspId, Nonce, NoticeId,
-    ParticipantId, PolicyId, Pseudonym, ReadId, RecordId, RecordPrivate, RecordType, Salt, UtcTime,
+    DeviceId, Digest, MspId, Nonce, ParticipantId, Pseudonym, RecordId, Salt,
 };
 use fabric_shim::{KeyError, create_composite_key, split_composite_key};
 
 use crate::failure::Failure;
+
+mod people;
+mod records;
+mod rules;
+
+pub(crate) use records::RecordIndexEntry;
+pub(crate) use rules::{Scope, Selector};
 
 /// Object types, the first part of composite keys.
 pub(crate) mod object_types {
@@ -122,64 +127,12 @@ fn digest(tag: &hmac::Tag) -> Digest {
     Digest::from_bytes(bytes)
 }
 
-/// What a record index key says.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct RecordIndexEntry {
-    pub(crate) end: UtcTime,
-    pub(crate) start: UtcTime,
-    pub(crate) record_type: RecordType,
-    pub(crate) record_id: RecordId,
-}
-
-impl RecordIndexEntry {
-    /// Reads a key of either index.
-    pub(crate) fn parse(key: &str) -> Result<Self, Failure> {
-        let corrupt = || Failure::corrupt("an index key");
-        let (object_type, attributes) = split_composite_key(key).map_err(|_| corrupt())?;
-        let [_, rest @ ..] = attributes.as_slice() else {
-            return Err(corrupt());
-        };
-        let ((of::RECORD_BY_PATIENT, [end, start, record_type, record_id])
-        | (of::RECORD_BY_TYPE, [record_type, end, start, record_id])) =
-            (object_type.as_str(), rest)
-        else {
-            return Err(corrupt());
-        };
-        Ok(Self {
-            end: end.parse().map_err(|_| corrupt())?,
-            start: start.parse().map_err(|_| corrupt())?,
-            record_type: record_type.parse().map_err(|_| corrupt())?,
-            record_id: record_id.parse().map_err(|_| corrupt())?,
-        })
-    }
-}
-
 /// The last attribute of an index key: what the entry points to.
 pub(crate) fn last_attribute<T: std::str::FromStr>(key: &str) -> Result<T, Failure> {
     let corrupt = || Failure::corrupt("an index key");
     let (_, attributes) = split_composite_key(key).map_err(|_| corrupt())?;
     let last = attributes.last().ok_or_else(corrupt)?;
     last.parse().map_err(|_| corrupt())
-}
-
-/// Whose rules lie in a slot.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Scope {
-    /// A patient's grants.
-    Patient(Pseudonym),
-    /// An organisation's policies.
-    Organization(MspId),
-}
-
-/// What the rules of a slot are about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Selector<'a> {
-    /// Rules that name the record.
-    Record(&'a RecordId),
-    /// Rules that name the type, and no record.
-    Type(&'a RecordType),
-    /// Rules that name neither.
-    Every,
 }
 
 /// Makes key parts that only members of the collection can make.
@@ -267,291 +220,6 @@ impl Blinding {
     /// Collection `records`: a used nonce.
     pub(crate) fn nonce(&self, signer: &Digest, nonce: &Nonce) -> Result<String, KeyError> {
         self.key(of::NONCE, &[signer.as_bytes(), nonce.as_bytes()])
-    }
-}
-
-/// Records.
-impl Blinding {
-    /// Collection `records`: a record's private half.
-    pub(crate) fn record(&self, id: &RecordId) -> Result<String, KeyError> {
-        self.key(of::RECORD, &[id.as_bytes()])
-    }
-
-    /// Collection `keys`: a record's wrapped keys.
-    pub(crate) fn wraps(&self, id: &RecordId) -> Result<String, KeyError> {
-        self.key(of::WRAPS, &[id.as_bytes()])
-    }
-
-    /// Collection `records`: which record a participant's signed submission was for.
-    pub(crate) fn submission(&self, signer: &Digest, nonce: &Nonce) -> Result<String, KeyError> {
-        self.key(of::SUBMISSION, &[signer.as_bytes(), nonce.as_bytes()])
-    }
-
-    /// Collection `records`: what is left of a record while its erasure goes on.
-    pub(crate) fn erasing(&self, id: &RecordId) -> Result<String, KeyError> {
-        self.key(of::ERASING, &[id.as_bytes()])
-    }
-
-    /// Collection `records`: the index of a patient's records by the end of their periods.
-    pub(crate) fn record_by_patient(&self, record: &RecordPrivate) -> Result<String, KeyError> {
-        create_composite_key(
-            of::RECORD_BY_PATIENT,
-            &[
-                &self.patient(&record.patient),
-                &record.period.end.to_string(),
-                &record.period.start.to_string(),
-                record.record_type.as_str(),
-                &record.record_id.to_string(),
-            ],
-        )
-    }
-
-    /// Collection `records`: the same for one type.
-    pub(crate) fn record_by_type(&self, record: &RecordPrivate) -> Result<String, KeyError> {
-        create_composite_key(
-            of::RECORD_BY_TYPE,
-            &[
-                &self.patient(&record.patient),
-                record.record_type.as_str(),
-                &record.period.end.to_string(),
-                &record.period.start.to_string(),
-                &record.record_id.to_string(),
-            ],
-        )
-    }
-}
-
-/// Rules.
-impl Blinding {
-    /// Collection `records`: a grant.
-    pub(crate) fn grant(&self, patient: &Pseudonym, id: &GrantId) -> Result<String, KeyError> {
-        create_composite_key(of::GRANT, &[&self.patient(patient), &id.to_string()])
-    }
-
-    /// Collection `records`: how many reads were made under a grant that limits them.
-    pub(crate) fn grant_uses(&self, patient: &Pseudonym, id: &GrantId) -> Result<String, KeyError> {
-        create_composite_key(of::GRANT_USES, &[&self.patient(patient), &id.to_string()])
-    }
-
-    /// Collection `records`: a policy.
-    pub(crate) fn policy(&self, msp_id: &MspId, id: &PolicyId) -> Result<String, KeyError> {
-        create_composite_key(
-            of::POLICY,
-            &[&self.organization(of::POLICY, msp_id), &id.to_string()],
-        )
-    }
-
-    /// The part of a grantee in keys of this object type.
-    pub(crate) fn grantee(&self, object_type: &str, grantee: &Grantee) -> String {
-        let mut parts = vec![];
-        push_grantee(&mut parts, grantee);
-        self.part(object_type, &parts)
-    }
-
-    /// Collection `records`: the index of grants by grantee.
-    pub(crate) fn grant_by_grantee(
-        &self,
-        grantee: &Grantee,
-        id: &GrantId,
-    ) -> Result<String, KeyError> {
-        create_composite_key(
-            of::GRANT_BY_GRANTEE,
-            &[
-                &self.grantee(of::GRANT_BY_GRANTEE, grantee),
-                &id.to_string(),
-            ],
-        )
-    }
-
-    /// Collection `records`: which rules stand for a grantee and a selector.
-    pub(crate) fn slot(
-        &self,
-        scope: &Scope,
-        grantee: &Grantee,
-        selector: &Selector<'_>,
-    ) -> Result<String, KeyError> {
-        let mut parts: Vec<&[u8]> = match scope {
-            Scope::Patient(patient) => vec![b"patient", patient.as_bytes()],
-            Scope::Organization(msp_id) => vec![b"organization", msp_id.as_str().as_bytes()],
-        };
-        push_grantee(&mut parts, grantee);
-        match selector {
-            Selector::Record(id) => parts.extend([b"record".as_slice(), id.as_bytes()]),
-            Selector::Type(code) => parts.extend([b"type".as_slice(), code.as_str().as_bytes()]),
-            Selector::Every => parts.push(b"*"),
-        }
-        self.key(of::SLOT, &parts)
-    }
-}
-
-fn push_grantee<'a>(parts: &mut Vec<&'a [u8]>, grantee: &'a Grantee) {
-    match grantee {
-        Grantee::Participant(id) => parts.extend([b"participant".as_slice(), id.as_bytes()]),
-        Grantee::Organization(msp_id) => {
-            parts.extend([b"organization".as_slice(), msp_id.as_str().as_bytes()]);
-        }
-        Grantee::Role { msp_id, role } => parts.extend([
-            b"role".as_slice(),
-            msp_id.as_str().as_bytes(),
-            role.as_str().as_bytes(),
-        ]),
-        Grantee::Anyone => parts.push(b"anyone"),
-    }
-}
-
-/// Reads.
-impl Blinding {
-    /// Collection `records`: a read decision.
-    pub(crate) fn read(&self, id: &ReadId) -> Result<String, KeyError> {
-        self.key(of::READ, &[id.as_bytes()])
-    }
-
-    /// The part under which the reads of a record are found.
-    pub(crate) fn reads_of_record(&self, id: &RecordId) -> String {
-        self.part(of::READ_BY_RECORD, &[id.as_bytes()])
-    }
-
-    /// Collection `records`: an index of reads by the transaction's time. `part` is that of whom
-    /// the index is by; `more` lets one read stand in it more than once.
-    pub(crate) fn read_index(
-        object_type: &str,
-        part: &str,
-        at: UtcTime,
-        id: &ReadId,
-        more: &[&str],
-    ) -> Result<String, KeyError> {
-        let (at, id) = (at.to_string(), id.to_string());
-        let mut attributes = vec![part, at.as_str()];
-        attributes.extend(more);
-        attributes.push(&id);
-        create_composite_key(object_type, &attributes)
-    }
-}
-
-/// People: guardians, requests for access, emergencies, notices.
-impl Blinding {
-    /// Collection `records`: the patient's delegation to a guardian. All of a patient lie under
-    /// [`Self::patient`].
-    pub(crate) fn delegation(
-        &self,
-        patient: &Pseudonym,
-        guardian: &ParticipantId,
-    ) -> Result<String, KeyError> {
-        create_composite_key(
-            of::DELEGATION,
-            &[
-                &self.patient(patient),
-                &self.person(of::DELEGATION, guardian),
-            ],
-        )
-    }
-
-    /// Collection `records`: the index of delegations by guardian, which lie under
-    /// [`Self::person`].
-    pub(crate) fn delegation_by_guardian(
-        &self,
-        guardian: &ParticipantId,
-        patient: &Pseudonym,
-    ) -> Result<String, KeyError> {
-        create_composite_key(
-            of::DELEGATION_BY_GUARDIAN,
-            &[
-                &self.person(of::DELEGATION_BY_GUARDIAN, guardian),
-                &self.patient(patient),
-            ],
-        )
-    }
-
-    /// Collection `records`: a request for access, under its patient.
-    pub(crate) fn access_request(
-        &self,
-        patient: &Pseudonym,
-        id: &AccessRequestId,
-    ) -> Result<String, KeyError> {
-        create_composite_key(
-            of::ACCESS_REQUEST,
-            &[&self.patient(patient), &id.to_string()],
-        )
-    }
-
-    /// Collection `records`: the index of requests for access by who asks.
-    pub(crate) fn access_request_by_requester(
-        &self,
-        requester: &ParticipantId,
-        id: &AccessRequestId,
-    ) -> Result<String, KeyError> {
-        create_composite_key(
-            of::ACCESS_REQUEST_BY_REQUESTER,
-            &[
-                &self.person(of::ACCESS_REQUEST_BY_REQUESTER, requester),
-                &id.to_string(),
-            ],
-        )
-    }
-
-    /// Collection `records`: a declared emergency, under its patient.
-    pub(crate) fn emergency(
-        &self,
-        patient: &Pseudonym,
-        id: &EmergencyId,
-    ) -> Result<String, KeyError> {
-        create_composite_key(of::EMERGENCY, &[&self.patient(patient), &id.to_string()])
-    }
-
-    /// Collection `records`: which emergency a reader declared last for a patient.
-    pub(crate) fn latest_emergency(
-        &self,
-        patient: &Pseudonym,
-        reader: &ParticipantId,
-    ) -> Result<String, KeyError> {
-        self.key(
-            of::EMERGENCY_LATEST,
-            &[patient.as_bytes(), reader.as_bytes()],
-        )
-    }
-
-    /// Collection `records`: the index of emergencies by the patient's organisation and time.
-    pub(crate) fn emergency_by_organization(
-        &self,
-        patient_msp: &MspId,
-        declared_at: UtcTime,
-        id: &EmergencyId,
-    ) -> Result<String, KeyError> {
-        create_composite_key(
-            of::EMERGENCY_BY_ORGANIZATION,
-            &[
-                &self.organization(of::EMERGENCY_BY_ORGANIZATION, patient_msp),
-                &declared_at.to_string(),
-                &id.to_string(),
-            ],
-        )
-    }
-
-    /// The part under which the notices to a recipient are found.
-    pub(crate) fn recipient(&self, recipient: &Recipient) -> String {
-        match recipient {
-            Recipient::Participant(id) => self.part(of::NOTICE, &[b"participant", id.as_bytes()]),
-            Recipient::PrivacyOfficers(msp_id) => {
-                self.part(of::NOTICE, &[b"officers", msp_id.as_str().as_bytes()])
-            }
-            Recipient::Providers(msp_id) => {
-                self.part(of::NOTICE, &[b"providers", msp_id.as_str().as_bytes()])
-            }
-            Recipient::Anyone => self.part(of::NOTICE, &[b"anyone"]),
-        }
-    }
-
-    /// Collection `records`: a notice, in the order of time.
-    pub(crate) fn notice(
-        &self,
-        recipient: &Recipient,
-        at: UtcTime,
-        id: &NoticeId,
-    ) -> Result<String, KeyError> {
-        create_composite_key(
-            of::NOTICE,
-            &[&self.recipient(recipient), &at.to_string(), &id.to_string()],
-        )
     }
 }
 

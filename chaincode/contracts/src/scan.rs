@@ -270,4 +270,13 @@ mod tests {
         let short = PageToken::from_bytes(&bytes[..10]);
         assert!(mine.open(&blinding(1), &short).is_err());
     }
+
+    /// Computed by Python's `cryptography` (AESGCMSIV) from the README's words.
+    #[test]
+    fn a_token_is_what_the_readme_says() {
+        let token = query("a:List", 1, "Org1MSP")
+            .seal(&blinding(1), "\0read\0x\0")
+            .unwrap();
+        assert_eq!(token.to_string(), "4t777Py91-ytAeehF0bZdb1PJ-rCQC76");
+    }
 }

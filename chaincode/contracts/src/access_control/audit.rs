@@ -38,10 +38,7 @@ pub(super) async fn list(stub: &Stub, filter: &ReadFilter) -> Result<ReadPage, F
     let ledger = Ledger::open(stub).await?;
     let viewer = Viewer::of(&ledger).await?;
     let items = filter.page.items()?;
-    let guardian = match &filter.patient {
-        Some(patient) => viewer.acts_for(&ledger, patient, Power::Read).await?,
-        None => false,
-    };
+    let guardian = is_guardian(&ledger, &viewer, filter).await?;
     let (object_type, part) = index(&ledger, &viewer, filter)?;
     let prefix =
         Prefix::new(object_type, vec![part]).starting_at(filter.from.map(|from| from.to_string()));
@@ -80,6 +77,23 @@ pub(super) async fn list(stub: &Stub, filter: &ReadFilter) -> Result<ReadPage, F
         reads,
         next_page_token: scan.finish().await?,
     })
+}
+
+/// Whether the viewer is, or may read for, the patient whose reads are asked for.
+async fn is_guardian(
+    ledger: &Ledger<'_>,
+    viewer: &Viewer,
+    filter: &ReadFilter,
+) -> Result<bool, Failure> {
+    let patient = match (filter.patient, &filter.record_id) {
+        (Some(patient), _) => Some(patient),
+        (None, Some(id)) => ledger.record_private(id).await?.map(|found| found.patient),
+        (None, None) => None,
+    };
+    match patient {
+        Some(patient) => viewer.acts_for(ledger, &patient, Power::Read).await,
+        None => Ok(false),
+    }
 }
 
 /// The narrowest index for a filter.

@@ -19,7 +19,7 @@ use super::rules::RuleBook;
 use crate::failure::Failure;
 use crate::keys::{Blinding, object_types};
 use crate::ledger::Ledger;
-use crate::signed::{Proven, Signed};
+use crate::signed::{Problem, Proven, Signed};
 
 /// Decides on a read and records the decision, permit or deny.
 ///
@@ -38,24 +38,15 @@ pub(super) async fn authorize(stub: &Stub) -> Result<ReadDecision, Failure> {
         // Patient and reader are one key then: another stands in for it, so that the block does
         // not tell that a patient reads an own record.
         let nobody = ledger.blinding.nobody(&record.patient)?;
-        ledger.stub.get_private_data(collections::RECORDS, &nobody).await?;
+        ledger
+            .stub
+            .get_private_data(collections::RECORDS, &nobody)
+            .await?;
     }
     let mut book = RuleBook::new(&ledger, &signed.signer);
     book.gather(std::slice::from_ref(&record)).await?;
     let basis = book.basis(&record)?;
-    let verdict = match problem {
-        Some(problem) => Verdict {
-            reason: problem.reason(),
-            rule: None,
-        },
-        None => basis.decide(&Question {
-            reader: &signed.signer,
-            record: &record,
-            purpose: signed.body.purpose,
-            project: signed.body.project.as_ref(),
-            times: &signed.times(),
-        }),
-    };
+    let verdict = judge(&signed, problem, &basis, &record);
     let read_id: ReadId = stub
         .tx_id()
         .parse()
@@ -66,7 +57,7 @@ pub(super) async fn authorize(stub: &Stub) -> Result<ReadDecision, Failure> {
         record_id: record.record_id,
         patient: record.patient,
         patient_msp: patient.msp_id,
-        registrar: record.registrar.clone(),
+        registrar: record.registrar,
         reader: signed.signer.participant_id,
         reader_msp: signed.signer.msp_id,
         oracle_msp: signed.creator.msp_id,
@@ -85,6 +76,28 @@ pub(super) async fn authorize(stub: &Stub) -> Result<ReadDecision, Failure> {
     }
     record_decision(&ledger, &entry).await?;
     Ok(decision)
+}
+
+/// The verdict on a proven request: what is wrong with the request itself comes first.
+fn judge(
+    signed: &Signed<AuthorizeRead>,
+    problem: Option<Problem>,
+    basis: &Basis,
+    record: &RecordPrivate,
+) -> Verdict {
+    match problem {
+        Some(problem) => Verdict {
+            reason: problem.reason(),
+            rule: None,
+        },
+        None => basis.decide(&Question {
+            reader: &signed.signer,
+            record,
+            purpose: signed.body.purpose,
+            project: signed.body.project.as_ref(),
+            times: &signed.times(),
+        }),
+    }
 }
 
 /// The record's patient.

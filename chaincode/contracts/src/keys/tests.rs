@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use contract_interface::{Grantee, RecordPrivate, RecordType};
+
 use super::*;
 
 fn blinding_of(byte: u8) -> Blinding {
@@ -107,4 +109,49 @@ fn a_value_salt_is_for_one_key_and_one_salt() {
     ];
     assert_eq!(salts.iter().collect::<BTreeSet<_>>().len(), 3);
     assert_eq!(value_salt(&salt(1), "a"), salts[0]);
+}
+
+/// Computed by Python's `hmac` and `hashlib` from the README's words.
+#[test]
+fn parts_slots_and_salts_are_what_the_readme_says() {
+    let blinding = blinding_of(1);
+    let patient = Pseudonym::from_bytes([2; 16]);
+    assert_eq!(
+        blinding.patient(&patient),
+        "f1f1af8b961b9c1cc5da98cff76eea61a9e88e084c7e47d9af312646bc702bd9"
+    );
+    let msp_id: MspId = "Org1MSP".parse().unwrap();
+    let providers = Grantee::Role {
+        msp_id: msp_id.clone(),
+        role: contract_interface::Role::Provider,
+    };
+    let code: RecordType = "8867-4".parse().unwrap();
+    let typed = blinding
+        .slot(&Scope::Patient(patient), &providers, &Selector::Type(&code))
+        .unwrap();
+    assert_eq!(
+        typed,
+        "\0slot\00452318957b063392d3b716d4f938ede57fadc15234f029e3f7c110cf8f7a2ae\0"
+    );
+    let every = blinding
+        .slot(
+            &Scope::Organization(msp_id),
+            &Grantee::Anyone,
+            &Selector::Every,
+        )
+        .unwrap();
+    assert_eq!(
+        every,
+        "\0slot\0d174de2a8f605a0b440aaed9ab19f53bb87c959ba012c2aa87122f13f86553a7\0"
+    );
+    let mut salt = [1; 32];
+    salt[0] = 0;
+    assert_eq!(
+        value_salt(&Salt::from_bytes(salt).unwrap(), &every).to_string(),
+        "521227dc048a715d3c62202fa3c22662e6c0753eb3276d75425e5eae2e308de3"
+    );
+    assert_eq!(
+        hex::encode(blinding.token_key()),
+        "b15315228783136f8da04f09e72a61a0b7a31ded1c1ca58e09ff8f97a7150f8a"
+    );
 }

@@ -320,3 +320,34 @@ async fn nobody_but_an_oracle_carries_a_request_and_none_for_an_unknown_record()
     world.refused(Oracle1, tx, ErrorCode::RecordNotFound).await;
     assert!(recorded(&mut world).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_guardian_sees_who_read_while_it_may_read() {
+    let (mut world, record) = World::with_record().await;
+    world
+        .read(Provider1, record.record_id, Purpose::Treat)
+        .await;
+    let of_record = ReadFilter {
+        record_id: Some(record.record_id),
+        ..ReadFilter::default()
+    };
+    let of_patient = ReadFilter {
+        patient: Some(Patient.pseudonym()),
+        ..ReadFilter::default()
+    };
+    let shown = async |world: &mut World| {
+        let mut counts = vec![];
+        for filter in [&of_record, &of_patient] {
+            let tx = for_caller(query(transactions::LIST_READS, filter), Guardian);
+            let page: ReadPage = world.get(Oracle1, tx).await;
+            counts.push(page.reads.len());
+        }
+        counts
+    };
+    assert_eq!(shown(&mut world).await, [0, 0]);
+    let delegation = delegate(&mut world, vec![Power::Read]).await;
+    assert_eq!(shown(&mut world).await, [1, 1]);
+    world.now += 1;
+    dismiss(&mut world, &delegation).await;
+    assert_eq!(shown(&mut world).await, [0, 0]);
+}
