@@ -1,5 +1,7 @@
-//! Tink and jwcrypto (Python) judge sealed objects and wrapped keys: they open what a provider
-//! really receives, and we open what they seal. Both sides refuse what was changed.
+//! Tink and jwcrypto (Python) judge sealed objects, wrapped keys and sealed texts: they open what a
+//! provider really receives, and we open what they seal. Both sides refuse what was changed.
+
+mod texts;
 
 use std::{
     fs,
@@ -16,10 +18,13 @@ use sealed_object::{AssociatedData, DataKey, MIN_MODULUS_BITS, OpenError, Privat
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-use crate::support::{Running, heart_rate, run};
+use crate::support::{Running, heart_rate, publish_bytes, run};
 
 /// Exit status of `open_sealed.py` for an object or a wrapped key that does not open.
 const REFUSED: i32 = 3;
+
+/// Length of a message that is recorded alone, in bytes.
+const LARGE_MESSAGE_BYTES: usize = 300_000;
 
 #[tokio::test]
 async fn tink_opens_what_a_provider_receives() {
@@ -60,6 +65,40 @@ async fn tink_opens_what_a_provider_receives() {
         refused_when_changed(&task, &key).await;
     }
     assert_eq!(received, published);
+    running.system.stop().await.unwrap();
+}
+
+/// A message that is too large for a segment is an object of its own.
+#[tokio::test]
+async fn tink_opens_a_large_message() {
+    if !python_is_here("tink_opens_a_large_message") {
+        return;
+    }
+    let running = Running::embedded().await;
+    let patient = &running.cast.patients[0];
+    let image: Vec<u8> = (0..LARGE_MESSAGE_BYTES).map(|n| (n % 251) as u8).collect();
+    let published = publish_bytes(&running, patient, "image/png", image.clone()).await;
+    grant(&running).await;
+
+    let client = story::client(&running.cast.provider).unwrap();
+    let mut released = client
+        .request_content(&published[0], Purpose::Treat)
+        .await
+        .unwrap();
+    assert_eq!(released.record.metadata.content_type, "image/png");
+    let mut sealed = Vec::new();
+    released.receive_into(&mut sealed).await.unwrap();
+    let task = Task {
+        dir: running.dir.path(),
+        record_id: published[0].to_string(),
+        commitment: released.record.state.commitment.to_string(),
+        sealed: &sealed,
+    };
+    let private_jwk = fs::read_to_string(running.cast.provider.private_key_file()).unwrap();
+    let key = json!({ "private_jwk": private_jwk, "jwe": released.wrapped_key });
+    let opened = task.open(&key).await.expect("Tink opens the object");
+    assert!(opened == image, "the message came back changed");
+    refused_when_changed(&task, &key).await;
     running.system.stop().await.unwrap();
 }
 
