@@ -168,10 +168,9 @@ fn oracle(read: &ReadEntry) -> Value {
 }
 
 fn agents(read: &ReadEntry) -> Vec<Value> {
-    let reader = read.reader.to_string();
     let mut client = json!({
         "type": concept(DICOM, "110152", "Destination Role ID"),
-        "who": {"display": format!("Client of participant {reader}")},
+        "who": {"display": format!("Client of participant {}", read.reader)},
         "requestor": false,
     });
     client["network"] = match certificate_uri(&read.request) {
@@ -180,13 +179,10 @@ fn agents(read: &ReadEntry) -> Vec<Value> {
     };
     let mut user = json!({
         "type": concept(PARTICIPATION, "IRCP", "information recipient"),
-        "who": identified("Practitioner", systems::PARTICIPANT, &reader),
+        "who": person(read),
         "requestor": true,
         "purposeOfUse": [{"coding": [purpose(read.purpose)]}],
     });
-    if read.reader.as_bytes() == read.patient.as_bytes() {
-        user["who"] = identified("Patient", systems::PATIENT, &reader);
-    }
     if let Some((system, id, _)) = read.rule.as_ref().map(rule) {
         user["policy"] = json!([format!("{system}:{id}")]);
     }
@@ -208,6 +204,24 @@ fn agents(read: &ReadEntry) -> Vec<Value> {
             "requestor": false,
         }),
     ]
+}
+
+/// The reader, and what kind of person it is as far as the decision tells: only providers read by
+/// rules and in emergencies.
+fn person(read: &ReadEntry) -> Value {
+    let id = read.reader.to_string();
+    if read.reader.as_bytes() == read.patient.as_bytes() {
+        return identified("Patient", systems::PATIENT, &id);
+    }
+    match read.reason {
+        ReasonCode::Guardian | ReasonCode::GuardianNotAllowed => {
+            identified("RelatedPerson", systems::PARTICIPANT, &id)
+        }
+        ReasonCode::Granted | ReasonCode::PolicyPermits | ReasonCode::Emergency => {
+            identified("Practitioner", systems::PARTICIPANT, &id)
+        }
+        _ => json!({"identifier": {"system": systems::PARTICIPANT, "value": id}}),
+    }
 }
 
 /// The reader's certificate, which the signed request names, as RFC 6920 writes a hash.

@@ -258,6 +258,20 @@ fn a_patients_own_read_is_by_the_patient_and_no_disclosure() {
 }
 
 #[test]
+fn a_reader_is_called_what_the_decision_shows() {
+    for (reason, kind) in [
+        (ReasonCode::Granted, Some("Practitioner")),
+        (ReasonCode::Guardian, Some("RelatedPerson")),
+        (ReasonCode::NoGrant, None),
+    ] {
+        let event = of(&entry(reason, None));
+        let who = &list(&event, "agent")[2]["who"];
+        assert_eq!(who["type"].as_str(), kind, "{reason}");
+        assert_eq!(who["identifier"]["value"], ID);
+    }
+}
+
+#[test]
 fn a_page_is_a_searchset_with_a_way_on() {
     let reads = [
         entry(ReasonCode::Granted, None),
