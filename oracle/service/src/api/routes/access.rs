@@ -74,7 +74,7 @@ pub(crate) async fn explain(segment: String, request: RestRequest) -> Result<Res
         let own = request.own_msp_id()?;
         let is_own = explanation.registrar == own || explanation.patient_msp == own;
         let reader = ledger.participant(Viewer::Oracle, &question.reader);
-        if !is_own && !reader.await?.is_some_and(|reader| reader.msp_id == own) {
+        if !is_own && reader.await?.is_none_or(|reader| reader.msp_id != own) {
             return Err(foreign(&own));
         }
     }
