@@ -91,3 +91,20 @@ pub(crate) struct RecordPage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_page_token: Option<PageToken>,
 }
+
+/// A record's ID and public half.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecordVersion {
+    record_id: Id,
+    state: RecordState,
+}
+
+/// The versions of a record.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VersionPage {
+    records: Vec<RecordVersion>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<PageToken>,
+}
