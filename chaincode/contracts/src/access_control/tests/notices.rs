@@ -123,7 +123,8 @@ async fn a_grant_that_runs_out_is_told_from_then_on() {
     let grant_id = grant.grant_id;
     let given = Happening::GrantGiven { grant_id };
     world.now += 3599;
-    assert_eq!(whats(&all(&mut world, Provider1).await), [given.clone()]);
+    let told = whats(&all(&mut world, Provider1).await);
+    assert_eq!(told, std::slice::from_ref(&given));
     world.now += 1;
     let notices = all(&mut world, Provider1).await;
     let expired = Happening::GrantExpired { grant_id };

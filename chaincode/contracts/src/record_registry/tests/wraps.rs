@@ -307,7 +307,7 @@ async fn what_only_the_patient_holds_changes_by_the_patients_word() {
     let id = record.record_id;
     let grant_id = granted(&mut world, permit(Provider1)).await.grant_id;
     let wrap = gated(&Provider1.key(), &Oracle1.key(), Some(grant_id));
-    let asked = changes(id, &[], &[wrap.clone()]);
+    let asked = changes(id, &[], std::slice::from_ref(&wrap));
     let tx = change(&mut world, &asked);
     world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
     for signer in [Provider1, OtherPatient, Guardian, Admin1, Oracle1] {
