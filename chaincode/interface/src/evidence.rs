@@ -151,6 +151,9 @@ pub struct ReadingProof {
 pub struct AuditCompleteness {
     /// The first block looked at.
     pub from_block: u64,
+    /// Hash that its header has of the block before; absent in block 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_hash: Option<Digest>,
     /// The last block looked at.
     pub to_block: u64,
     /// Hash of the last block's header: who keeps it can tell later that nothing was changed.

@@ -11,11 +11,15 @@ use crate::output::Output;
 pub(crate) async fn check(client: &Client, args: &AuditCheck, out: Output) -> Result<()> {
     let mut from = args.from_block;
     let mut complete = true;
+    let mut before = None;
     let (mut blocks, mut decided) = (0, 0);
     loop {
         let found = client.audit_completeness(from, args.to_block).await?;
         out.result(&found, &sentence(&found))?;
-        complete &= found.complete;
+        // The stretches must join: the same chain of blocks answered each question.
+        let joins = before.is_none() || before == found.previous_hash;
+        complete &= found.complete && joins;
+        before = Some(found.to_block_hash);
         blocks += found.to_block - found.from_block + 1;
         decided += found.decided;
         // A stretch that is cut short has the largest size; the newest block may be its end by

@@ -213,7 +213,7 @@ fn conclude(
         &json!({
             "verified": verdict,
             "trusted": trusted,
-            "findings": report.findings,
+            "checks": report.findings,
             "reading": reading,
         }),
         &lines.join("\n"),

@@ -14,7 +14,8 @@ const ANCHOR_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Anchor {
-    /// A configuration block whose header has this hash: the organisations and policies in it.
+    /// A block whose header has this hash: a configuration block with the organisations and
+    /// policies in it, or a later one with what the chain of headers leads back to.
     Configuration([u8; 32]),
     /// Root CAs of an organisation: the peers and orderers that they certified.
     Organization {
@@ -183,7 +184,7 @@ impl std::fmt::Display for Anchor {
         match self {
             Self::Configuration(hash) => {
                 let hash = contract_interface::Digest::from_bytes(*hash);
-                write!(f, "configuration block {hash}")
+                write!(f, "block {hash}")
             }
             Self::Organization { msp_id, roots } => {
                 let names: Vec<String> = roots.iter().map(Certificate::subject).collect();

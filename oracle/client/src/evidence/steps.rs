@@ -323,7 +323,7 @@ fn transaction(parts: &Parts<'_>, config: &ChannelConfig) -> Step<Transaction> {
         ));
     }
     let found = format!(
-        "{tx_id} by {} of {}; that no later one was before it in conflict is the peer's word",
+        "{tx_id} by {} of {}; that no other was in conflict with it is the peer's word",
         creator.certificate.subject(),
         creator.msp_id
     );

@@ -350,3 +350,26 @@ fn a_proof_is_made_for_each_reading() {
         Err(proof::ProofError::NotReadings)
     ));
 }
+
+/// What an oracle gathered from a channel of Fabric 3.1.5.
+#[derive(Deserialize)]
+struct FromFabric {
+    configuration: contract_interface::Digest,
+    evidence: Evidence,
+}
+
+#[test]
+fn evidence_from_a_real_channel_holds() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/golden/evidence/fabric.json"
+    );
+    let found: FromFabric = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let pin = Anchor::Configuration(*found.configuration.as_bytes());
+    let report = verify(&found.evidence, &EXPECTED, &Anchors::new(vec![pin]));
+    assert!(report.holds(), "{report:#?}");
+    let mut other = found.evidence;
+    other.record.state.version += 1;
+    let report = verify(&other, &EXPECTED, &pinned());
+    assert_eq!(failed(&report), ["state", "anchor"]);
+}

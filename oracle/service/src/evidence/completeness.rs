@@ -25,6 +25,7 @@ const ENDORSED: i32 = 3;
 
 /// What the blocks say.
 struct Walked {
+    first: Header,
     last: Header,
     chain_holds: bool,
     data_holds: bool,
@@ -57,8 +58,10 @@ pub async fn completeness(
     let missing = missing(ledger, &walked.reads).await?;
     let unfounded = unfounded(ledger, viewer, &walked).await?;
     let count = walked.reads.len() as u64;
+    let previous: Option<[u8; 32]> = walked.first.previous_hash().try_into().ok();
     Ok(AuditCompleteness {
         from_block: from,
+        previous_hash: previous.map(Digest::from_bytes),
         to_block: to,
         to_block_hash: Digest::from_bytes(walked.last.hash()),
         chain_holds: walked.chain_holds,
@@ -76,7 +79,7 @@ pub async fn completeness(
 
 async fn walk(ledger: &Ledger, from: u64, to: u64) -> Result<Walked, EvidenceError> {
     let mut stretch = ledger.stretch(from, to);
-    let mut previous: Option<Header> = None;
+    let (mut first, mut previous): (Option<Header>, Option<Header>) = (None, None);
     let (mut chain_holds, mut data_holds) = (true, true);
     let mut reads = BTreeSet::new();
     let mut time: Option<(i64, i64)> = None;
@@ -96,10 +99,14 @@ async fn walk(ledger: &Ledger, from: u64, to: u64) -> Result<Walked, EvidenceErr
                 reads.insert(read_id);
             }
         }
-        previous = Some(block.header().clone());
+        first.get_or_insert_with(|| header.clone());
+        previous = Some(header.clone());
     }
-    let last = previous.ok_or(LedgerError::BlocksEnded)?;
+    let (Some(first), Some(last)) = (first, previous) else {
+        return Err(LedgerError::BlocksEnded.into());
+    };
     Ok(Walked {
+        first,
         chain_holds: chain_holds && last.number() == to,
         last,
         data_holds,

@@ -10,6 +10,9 @@ use crate::api::scalars::Hash;
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditCompleteness {
     from_block: u64,
+    /// Hash of the block before, as the first block's header has it; none in block 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous_hash: Option<Hash>,
     /// The last block looked at; the next stretch begins behind it.
     to_block: u64,
     /// Hash of its header.

@@ -213,7 +213,7 @@ fn notices_are_described_as_they_are() {
 
 #[test]
 fn completeness_of_the_audit_is_described() {
-    let found = json!({"from_block": 1, "to_block": 9, "to_block_hash": HASH,
+    let found = json!({"from_block": 1, "previous_hash": HASH, "to_block": 9, "to_block_hash": HASH,
         "chain_holds": true, "data_holds": true, "decided": 3, "recorded": 2,
         "missing": [HASH], "unfounded": [HASH], "complete": false});
     same::<contract_interface::evidence::AuditCompleteness, super::AuditCompleteness>(&found);
