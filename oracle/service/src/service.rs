@@ -167,6 +167,7 @@ impl Oracle {
                 .and_then(|ingest| ingest.front.insecure_addr()),
             rest: people.as_ref().map(|people| people.server.local_addr()),
         };
+        let (registered_tx, registered) = watch::channel(false);
         base.parts.spawn(named("readiness", looking));
         let noting = refusals.run(base.stop.clone());
         base.parts.spawn(named("the log of refusals", noting));
@@ -176,7 +177,7 @@ impl Oracle {
             base.run_ingest(ingest, config.jobs.interval);
         }
         if let Some(people) = people {
-            base.run_people(people);
+            base.run_people(people, registered.clone());
         }
         let Base {
             identity,
@@ -185,7 +186,6 @@ impl Oracle {
             mut parts,
             ..
         } = base;
-        let (registered_tx, registered) = watch::channel(false);
         parts.spawn(register(ledger, identity, registered_tx, stop.clone()));
         Ok(Self {
             addresses,
@@ -372,14 +372,15 @@ impl Base {
         }));
     }
 
-    fn run_people(&mut self, people: People) {
+    fn run_people(&mut self, people: People, registered: watch::Receiver<bool>) {
         let People { api, server, jobs } = people;
         let token = || self.stop.clone();
         self.parts
             .spawn(named("the REST port", server.serve(token())));
         self.parts
             .spawn(named("revocation", reload_revocations(api, token())));
-        self.parts.spawn(named("the jobs", jobs.run(token())));
+        self.parts
+            .spawn(named("the jobs", jobs.run(registered, token())));
     }
 }
 

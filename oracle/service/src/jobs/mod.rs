@@ -20,6 +20,7 @@ mod wraps;
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,9 @@ use crate::store::Kubo;
 
 /// A pass takes at most one in so many parts of the time: after a long one comes a long pause.
 const SHARE_OF_TIME: u32 = 4;
+
+/// Longest pause after a pass that did not finish.
+const RETRY: Duration = Duration::from_secs(15);
 
 /// What the jobs work with.
 #[derive(Debug)]
@@ -67,8 +71,14 @@ impl Jobs {
         Self(parts)
     }
 
-    /// Runs every job until `stop`.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    /// Runs every job from when the oracle is `registered` until `stop`.
+    pub(crate) async fn run(self, mut registered: watch::Receiver<bool>, stop: CancellationToken) {
+        // Before that the contracts know nobody who could ask. If the sender is gone without a
+        // word, the oracle stops anyway.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Ok(_) = registered.wait_for(|done| *done) => {}
+        }
         let Parts {
             config,
             ledger,
@@ -129,7 +139,12 @@ async fn repeat<J: Job>(mut job: J, interval: Duration, board: Board, stop: Canc
             );
         }
         progress.end(ended.as_ref().err());
-        let pause = interval.max(begun.elapsed() * (SHARE_OF_TIME - 1));
+        let regular = if ended.is_ok() {
+            interval
+        } else {
+            interval.min(RETRY)
+        };
+        let pause = regular.max(begun.elapsed() * (SHARE_OF_TIME - 1));
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}

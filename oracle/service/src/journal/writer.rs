@@ -29,6 +29,10 @@ const COPY_SHARE: u64 = 2;
 
 /// What became of an accepted reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every answer is the largest"
+)]
 pub enum Accepted {
     /// Kept; this is what the pipeline needs to know.
     New(Pending),
@@ -41,6 +45,10 @@ pub enum Accepted {
 }
 
 /// A request to the writer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a step of a record comes once for many readings"
+)]
 pub(super) enum Command {
     Receive(
         Box<Reading>,
@@ -104,6 +112,10 @@ pub(super) struct Limits {
 }
 
 /// An append waiting for the sync.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every answer is the largest"
+)]
 enum Waiting {
     Received(oneshot::Sender<Result<Accepted, JournalError>>, Accepted),
     Appended(oneshot::Sender<Result<(), JournalError>>),

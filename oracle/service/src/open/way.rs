@@ -151,7 +151,8 @@ mod tests {
         let only_patient = vec![plain(patient, &data_key)];
         let shared = vec![plain(patient, &data_key), gated(oracle, reader, &data_key)];
         let of_both = [organization.clone(), shared.clone()].concat();
-        let table: [(&str, &[KeyWrap], &PrivateKey, bool, bool, &str); 11] = [
+        type Case<'a> = (&'a str, &'a [KeyWrap], &'a PrivateKey, bool, bool, &'a str);
+        let table: [Case<'_>; 11] = [
             (
                 "organization, reader",
                 &organization,

@@ -238,7 +238,9 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// A field's number, its bytes if it has some, and what follows.
-fn field(bytes: &[u8]) -> Option<(u64, Option<&[u8]>, &[u8])> {
+type Field<'a> = (u64, Option<&'a [u8]>, &'a [u8]);
+
+fn field(bytes: &[u8]) -> Option<Field<'_>> {
     let (tag, rest) = unsigned_varint::decode::u64(bytes).ok()?;
     let (value, rest) = unsigned_varint::decode::u64(rest).ok()?;
     match tag & 7 {

@@ -267,7 +267,11 @@ async fn store_and_register(
         object,
     } = sealed;
     let object = Object::new(&object);
-    request.api.store.import(&[object.clone()]).await?;
+    request
+        .api
+        .store
+        .import(std::slice::from_ref(&object))
+        .await?;
     let batch = RegistrationBatch {
         entries: vec![entry],
         private: vec![private],
