@@ -1,5 +1,7 @@
 //! `salus access`.
 
+use std::io::{self, Read as _};
+
 use anyhow::Result;
 use contract_interface::{
     AccessRequestId, GrantPeriod, PageRequest,
@@ -14,11 +16,28 @@ use crate::{
     wording,
 };
 
+/// Bytes read from standard input; longer letters are refused by the seal.
+const WORDS_BYTES_MAX: u64 = 64 * 1024;
+
+/// The words themselves, or those on standard input if they are `-`: what stands on a command line
+/// is seen by others on the same machine.
+pub(crate) fn words(text: &str) -> Result<String> {
+    if text != "-" {
+        return Ok(text.to_owned());
+    }
+    let mut words = String::new();
+    io::stdin()
+        .lock()
+        .take(WORDS_BYTES_MAX)
+        .read_to_string(&mut words)?;
+    Ok(words.trim_end().to_owned())
+}
+
 pub(crate) async fn ask(client: &Client, args: &AccessAsk, out: Output) -> Result<()> {
     let message = match &args.message {
         Some(message) => {
             let patient = client.participant(&args.patient.into()).await?;
-            Some(letters::seal(&[patient], message)?)
+            Some(letters::seal(&[patient], &words(message)?)?)
         }
         None => None,
     };

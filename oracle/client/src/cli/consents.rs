@@ -31,12 +31,24 @@ pub(crate) async fn import(client: &Client, args: &GrantsImport, out: Output) ->
     for terms in imported.terms {
         grants.push(terms.grant(GrantId::from_bytes(signing::random()?)));
     }
+    if !args.dry_run {
+        ensure_not_over(&grants)?;
+    }
     let mut given = Vec::new();
     for grant in &grants {
         let answer = if args.dry_run {
             json!({ "grant_id": grant.grant_id, "grant": grant })
         } else {
-            let recorded = client.give_grant(grant.clone(), given_for).await?;
+            let recorded = client
+                .give_grant(grant.clone(), given_for)
+                .await
+                .with_context(|| {
+                    format!(
+                        "{} of {} grants were given; revoke them or give the rest",
+                        given.len(),
+                        grants.len()
+                    )
+                })?;
             if shares(client, &grant.rule) && named(&grant.rule).is_some() {
                 share_keys(client, &grant.grant_id, given_for, out).await?;
             }
@@ -59,6 +71,18 @@ pub(crate) async fn import(client: &Client, args: &GrantsImport, out: Output) ->
         &in_words(&grants, &imported.remarks, args.dry_run),
     )?;
     Ok(())
+}
+
+/// A Consent that has run out gives nothing, not even in part.
+fn ensure_not_over(grants: &[Grant]) -> Result<()> {
+    let now = signing::now()?;
+    match grants.iter().find(|grant| grant.valid_until <= now) {
+        Some(over) => bail!(
+            "the Consent ran out at {}: nothing is given",
+            over.valid_until
+        ),
+        None => Ok(()),
+    }
 }
 
 /// For whom the grants are given: another patient if the caller is the guardian who consented.

@@ -9,6 +9,7 @@ use salus::{Client, letters, signing};
 use serde::Serialize;
 
 use crate::{
+    access::words,
     args::{EmergenciesDeclare, EmergenciesList, EmergenciesReview, NoticesArgs},
     output::Output,
     wording,
@@ -28,7 +29,7 @@ pub(crate) async fn declare(client: &Client, args: &EmergenciesDeclare, out: Out
         emergency_id: EmergencyId::from_bytes(signing::random()?),
         patient: args.patient,
         reason: args.reason.into(),
-        justification: letters::seal(&readers, &args.justification)?,
+        justification: letters::seal(&readers, &words(&args.justification)?)?,
         valid_until: args.lasts.from(now)?,
     };
     emergency
@@ -69,7 +70,7 @@ pub(crate) async fn list(client: &Client, args: &EmergenciesList, out: Output) -
         page: PageRequest::default(),
     };
     let emergencies = client.emergencies(filter).await?;
-    let words = |entry: &EmergencyEntry| match args.justifications {
+    let opened = |entry: &EmergencyEntry| match args.justifications {
         true => Some(
             client
                 .open_letter(&entry.emergency.justification)
@@ -83,7 +84,7 @@ pub(crate) async fn list(client: &Client, args: &EmergenciesList, out: Output) -
             .map(|entry| With {
                 entry,
                 id: entry.emergency.emergency_id,
-                words: words(entry),
+                words: opened(entry),
             })
             .collect();
         out.lines(&items)?;
@@ -114,7 +115,7 @@ pub(crate) async fn list(client: &Client, args: &EmergenciesList, out: Output) -
                 .review
                 .as_ref()
                 .map_or_else(|| "open".to_owned(), |review| snake(&review.outcome)),
-            words(entry).unwrap_or_default(),
+            opened(entry).unwrap_or_default(),
         ]
     })?;
     Ok(())

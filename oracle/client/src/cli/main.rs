@@ -55,6 +55,8 @@ fn main() -> ExitCode {
         .init();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads the output has seen enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(EXIT_FAILED),
         Err(error) => {
             output::complain(&error);
             ExitCode::from(exit_code(&error))
@@ -185,6 +187,11 @@ fn profile(args: &Salus) -> Result<Profile> {
 
 fn client(args: &Salus) -> Result<Client> {
     Ok(Client::new(&profile(args)?)?)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {

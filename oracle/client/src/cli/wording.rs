@@ -132,7 +132,9 @@ pub(crate) fn reason(reason: ReasonCode) -> &'static str {
         ReasonCode::ReadsExhausted => "all reads that the grant allows have been made",
         ReasonCode::PurposeNotCovered => "the grant is for other purposes or another project",
         ReasonCode::PeriodNotCovered => "the grant is for data of another time",
-        ReasonCode::LabelNotCovered => "the record is more confidential than the grant allows",
+        ReasonCode::LabelNotCovered => {
+            "the record bears other labels, or is more confidential, than the grant names"
+        }
         ReasonCode::TypeNotCovered => "the grant is for other records",
         ReasonCode::GrantExpired => "the grant has run out",
         ReasonCode::GrantNotYetValid => "the grant does not hold yet",

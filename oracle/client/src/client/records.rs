@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use contract_interface::{
     AuthorizeRead, ChangeWraps, CompleteErasure, EraseRecord, Jwk, KeyWrap, PageRequest, Purpose,
-    Record, RecordFilter, RecordId, RecordPage, SubmitRecord,
+    Record, RecordFilter, RecordId, RecordPage, RecordStatus, SubmitRecord,
     record::{Erasure, RegisteredPage, RegisteredRecord, WrapChanges},
 };
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -89,11 +89,40 @@ impl Client {
         self.http.get(&format!("/v1/records/{id}"), &[]).await
     }
 
-    /// The versions of a record, oldest first; of an erased one only the public half is left.
+    /// The versions of a record, oldest first, later ones than `id` included as far as the caller
+    /// may see them; of an erased one only the public half is left.
     ///
     /// # Errors
     /// [`ClientError::Refused`] when there is none that the caller may see.
     pub async fn versions(&self, id: &RecordId) -> Result<Vec<RegisteredRecord>, ClientError> {
+        let known = self.versions_until(id).await?;
+        let is_amended = known
+            .last()
+            .is_some_and(|version| version.state.status == RecordStatus::Amended);
+        if !is_amended {
+            return Ok(known);
+        }
+        let filter = RecordFilter {
+            patient: self.record(id).await?.metadata.patient,
+            record_type: None,
+            from: None,
+            to: None,
+            page: PageRequest::default(),
+        };
+        let mut later = self.records(filter).await?;
+        later.retain(|record| record.state.version as usize > known.len());
+        later.sort_by_key(|record| std::cmp::Reverse(record.state.version));
+        for candidate in later {
+            let versions = self.versions_until(&candidate.metadata.record_id).await?;
+            if versions.iter().any(|version| version.record_id == *id) {
+                return Ok(versions);
+            }
+        }
+        Ok(known)
+    }
+
+    /// The versions up to `id`, oldest first.
+    async fn versions_until(&self, id: &RecordId) -> Result<Vec<RegisteredRecord>, ClientError> {
         let path = format!("/v1/records/{id}/versions");
         all::<RegisteredPage>(&self.http, &path, vec![], PageRequest::default()).await
     }

@@ -78,13 +78,13 @@ impl<'a> Element<'a> {
     }
 
     /// A member that is one element.
-    pub(super) fn element(&mut self, name: &str, obstacles: &mut Obstacles) -> Option<Element<'a>> {
+    pub(super) fn element(&mut self, name: &str, obstacles: &mut Obstacles) -> Option<Self> {
         let value = self.take(name)?;
         Element::new(self.path_of(name), value, obstacles)
     }
 
     /// A member that is a list of elements; empty if it is absent.
-    pub(super) fn elements(&mut self, name: &str, obstacles: &mut Obstacles) -> Vec<Element<'a>> {
+    pub(super) fn elements(&mut self, name: &str, obstacles: &mut Obstacles) -> Vec<Self> {
         let path = self.path_of(name);
         match self.take(name) {
             None => vec![],

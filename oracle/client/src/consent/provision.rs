@@ -52,7 +52,7 @@ pub(super) struct Provision {
     pub(super) types: Vec<RecordType>,
     pub(super) data_period: Option<GrantPeriod>,
     pub(super) data: Data,
-    pub(super) nested: Vec<Provision>,
+    pub(super) nested: Vec<Self>,
 }
 
 impl Provision {

@@ -285,7 +285,7 @@ pub(crate) struct AccessAsk {
     /// Until when access is wished: a time, or a while such as 30d.
     #[arg(long, value_name = "TIME|WHILE", value_parser = until, default_value = "90d")]
     pub(crate) wanted_until: Until,
-    /// Words for the patient, which only the patient can read.
+    /// Words for the patient, which only the patient can read; `-` is standard input.
     #[arg(long)]
     pub(crate) message: Option<String>,
 }

@@ -71,7 +71,8 @@ pub(crate) struct EmergenciesDeclare {
     /// What the emergency is.
     #[arg(long, value_enum)]
     pub(crate) reason: Reason,
-    /// Why, in your words. Only the patient and the privacy officers can read it.
+    /// Why, in your words, which only the patient and the privacy officers can read; `-` is
+    /// standard input.
     #[arg(long)]
     pub(crate) justification: String,
     /// How long: at most 4h.
