@@ -251,8 +251,11 @@ fn invocation(proposal: &[u8]) -> Result<(String, Vec<Vec<u8>>), BlockError> {
     Ok((chaincode, spec.input.unwrap_or_default().args))
 }
 
-/// The read-write set: public parts by namespace, and hashed ones.
-fn sets(results: &[u8]) -> Result<(Vec<(String, KvrwSet)>, Vec<Hashed>), BlockError> {
+/// Public reads and writes by namespace, and those of collections.
+type Sets = (Vec<(String, KvrwSet)>, Vec<Hashed>);
+
+/// The read-write set.
+fn sets(results: &[u8]) -> Result<Sets, BlockError> {
     let what = || malformed("read-write set of the transaction");
     let results = TxReadWriteSet::decode(results).map_err(|_| what())?;
     let (mut public, mut hashed) = (Vec::new(), Vec::new());
