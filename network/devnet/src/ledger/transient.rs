@@ -9,11 +9,13 @@
 //! entry  = length u32 | CRC u32 | entry message
 //! ```
 //!
+//! Once a transaction is in a block, or forgotten, CRC and message are overwritten with zeros: what
+//! is purged from the block log later must not lie here. An entry whose CRC is 0 is passed over.
 //! The file is rewritten with the live entries at start and when most of it is dead.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use fabric_protos::rwset::TxPvtReadWriteSet;
@@ -25,6 +27,8 @@ use super::log::failed;
 const FILE_MAGIC: [u8; 8] = *b"FDEVTRN1";
 /// Bytes of live entries that are kept at most.
 pub(crate) const LIVE_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of an entry's length, in front of what is overwritten when the entry is done with.
+const LENGTH_BYTES: u64 = 4;
 /// Blocks after which a transaction that was never ordered is forgotten.
 const RETENTION_BLOCKS: u64 = 1000;
 /// Bytes of dead entries beyond which the file is rewritten if they are the larger part.
@@ -48,12 +52,15 @@ pub(crate) struct TransientStore {
     file: File,
     live: HashMap<String, Live>,
     live_bytes: u64,
-    file_bytes: u64,
+    /// Where the file ends, and the next entry begins.
+    end: u64,
 }
 
 #[derive(Debug)]
 struct Live {
     entry: Entry,
+    /// Where it begins in the file.
+    offset: u64,
     bytes: u64,
 }
 
@@ -71,19 +78,23 @@ impl TransientStore {
             Err(error) => return Err(failed("read", path)(error)),
         };
         let mut live = HashMap::new();
-        for (entry, bytes) in entries(&bytes) {
+        for entry in entries(&bytes) {
             if wanted(&entry.tx_id) && height < entry.height.saturating_add(RETENTION_BLOCKS) {
-                live.insert(entry.tx_id.clone(), Live { entry, bytes });
+                let unplaced = Live {
+                    entry,
+                    offset: 0,
+                    bytes: 0,
+                };
+                live.insert(unplaced.entry.tx_id.clone(), unplaced);
             }
         }
-        let live_bytes = live.values().map(|live| live.bytes).sum();
-        let file = rewrite(path, &live)?;
+        let (file, end) = rewrite(path, &mut live)?;
         Ok(Self {
             path: path.to_owned(),
             file,
+            live_bytes: live.values().map(|live| live.bytes).sum(),
             live,
-            live_bytes,
-            file_bytes: live_bytes,
+            end,
         })
     }
 
@@ -113,13 +124,28 @@ impl TransientStore {
             });
         }
         self.file
-            .write_all(&framed)
+            .write_all_at(&framed, self.end)
             .map_err(failed("append to", &self.path))?;
-        self.file_bytes += bytes;
+        let live = Live {
+            entry,
+            offset: self.end,
+            bytes,
+        };
+        self.end += bytes;
         self.live_bytes += bytes;
-        let replaced = self.live.insert(tx_id.to_owned(), Live { entry, bytes });
-        self.live_bytes -= replaced.map_or(0, |live| live.bytes);
-        Ok(())
+        match self.live.insert(tx_id.to_owned(), live) {
+            Some(replaced) => self.overwrite(&replaced),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts zeros where a dead entry lies.
+    fn overwrite(&mut self, dead: &Live) -> Result<(), LedgerError> {
+        self.live_bytes -= dead.bytes;
+        let zeros = vec![0; usize::try_from(dead.bytes - LENGTH_BYTES).unwrap_or_default()];
+        self.file
+            .write_all_at(&zeros, dead.offset + LENGTH_BYTES)
+            .map_err(failed("overwrite a part of", &self.path))
     }
 
     /// The private writes of a transaction.
@@ -134,18 +160,25 @@ impl TransientStore {
         height: u64,
     ) -> Result<(), LedgerError> {
         for tx_id in ordered {
-            let forgotten = self.live.remove(tx_id);
-            self.live_bytes -= forgotten.map_or(0, |live| live.bytes);
+            if let Some(dead) = self.live.remove(tx_id) {
+                self.overwrite(&dead)?;
+            }
         }
-        let expired = |live: &Live| height >= live.entry.height.saturating_add(RETENTION_BLOCKS);
         if height.is_multiple_of(RETENTION_BLOCKS) {
-            self.live.retain(|_, live| !expired(live));
-            self.live_bytes = self.live.values().map(|live| live.bytes).sum();
+            let expired =
+                |live: &Live| height >= live.entry.height.saturating_add(RETENTION_BLOCKS);
+            let dead: Vec<Live> = self
+                .live
+                .extract_if(|_, live| expired(live))
+                .map(|(_, live)| live)
+                .collect();
+            for dead in &dead {
+                self.overwrite(dead)?;
+            }
         }
-        let dead = self.file_bytes.saturating_sub(self.live_bytes);
+        let dead = self.end.saturating_sub(self.live_bytes);
         if dead > DEAD_BYTES_MAX && dead > self.live_bytes {
-            self.file = rewrite(&self.path, &self.live)?;
-            self.file_bytes = self.live_bytes;
+            (self.file, self.end) = rewrite(&self.path, &mut self.live)?;
         }
         Ok(())
     }
@@ -154,39 +187,59 @@ impl TransientStore {
 fn frame(entry: &Entry) -> Vec<u8> {
     let body = entry.encode_to_vec();
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    let crc = crc32fast::hash(&body);
-    [&length.to_le_bytes(), &crc.to_le_bytes(), body.as_slice()].concat()
+    [
+        &length.to_le_bytes(),
+        &checksum(&body).to_le_bytes(),
+        body.as_slice(),
+    ]
+    .concat()
 }
 
-/// The entries of a file up to the first that is not whole, with their length in it.
-fn entries(bytes: &[u8]) -> Vec<(Entry, u64)> {
+/// CRC-32, and never the 0 that marks a dead entry.
+fn checksum(body: &[u8]) -> u32 {
+    crc32fast::hash(body).max(1)
+}
+
+/// The entries of a file up to the first that is not whole, without the dead ones.
+fn entries(bytes: &[u8]) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut rest = bytes.strip_prefix(&FILE_MAGIC).unwrap_or_default();
     while let Some((length, after)) = rest.split_first_chunk::<4>()
         && let Some((crc, after)) = after.split_first_chunk::<4>()
         && let Some((body, after)) = after.split_at_checked(u32::from_le_bytes(*length) as usize)
-        && crc32fast::hash(body) == u32::from_le_bytes(*crc)
-        && let Ok(entry) = Entry::decode(body)
     {
-        entries.push((entry, body.len() as u64 + 8));
         rest = after;
+        if *crc == [0; 4] {
+            continue;
+        }
+        if checksum(body) != u32::from_le_bytes(*crc) {
+            break;
+        }
+        let Ok(entry) = Entry::decode(body) else {
+            break;
+        };
+        entries.push(entry);
     }
     entries
 }
 
-/// Writes the live entries to a new file that replaces the old one.
-fn rewrite(path: &Path, live: &HashMap<String, Live>) -> Result<File, LedgerError> {
+/// Writes the live entries to a new file that replaces the old one, and says where it ends.
+fn rewrite(path: &Path, live: &mut HashMap<String, Live>) -> Result<(File, u64), LedgerError> {
     let fresh = path.with_extension("new");
     let mut bytes = FILE_MAGIC.to_vec();
-    for live in live.values() {
-        bytes.extend(frame(&live.entry));
+    for live in live.values_mut() {
+        let framed = frame(&live.entry);
+        live.offset = bytes.len() as u64;
+        live.bytes = framed.len() as u64;
+        bytes.extend(framed);
     }
-    fs::write(&fresh, bytes).map_err(failed("write", &fresh))?;
+    fs::write(&fresh, &bytes).map_err(failed("write", &fresh))?;
     fs::rename(&fresh, path).map_err(failed("replace", path))?;
-    OpenOptions::new()
-        .append(true)
+    let file = OpenOptions::new()
+        .write(true)
         .open(path)
-        .map_err(failed("open", path))
+        .map_err(failed("open", path))?;
+    Ok((file, bytes.len() as u64))
 }
 
 #[cfg(test)]
@@ -221,6 +274,31 @@ mod tests {
         let store = TransientStore::open(&path, 2, |tx_id| tx_id != "a").unwrap();
         assert_eq!(store.get("a"), None);
         assert_eq!(store.get("b"), Some(&sets("two")));
+    }
+
+    #[test]
+    fn what_is_ordered_leaves_zeros_and_later_entries_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("transient.log");
+        let mut store = TransientStore::open(&path, 1, |_| true).unwrap();
+        store.put("a", 1, &sets("secret of a")).unwrap();
+        store.put("b", 1, &sets("first of b")).unwrap();
+        store.put("b", 1, &sets("second of b")).unwrap();
+        store.put("c", 1, &sets("three")).unwrap();
+        store.forget(["a"].into_iter(), 2).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        for gone in ["secret of a", "first of b"] {
+            let found = bytes
+                .windows(gone.len())
+                .any(|part| part == gone.as_bytes());
+            assert!(!found, "{gone} is still there");
+        }
+        // As after a kill: the file is read as it is.
+        drop(store);
+        let store = TransientStore::open(&path, 2, |_| true).unwrap();
+        assert_eq!(store.get("a"), None);
+        assert_eq!(store.get("b"), Some(&sets("second of b")));
+        assert_eq!(store.get("c"), Some(&sets("three")));
     }
 
     #[test]
