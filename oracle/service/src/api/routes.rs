@@ -230,6 +230,13 @@ fn data(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .and(request(api))
         .then(|r| reply(records::list(r)));
     let one = warp::path!("v1" / "records" / String)
+        .and_then(|id: String| async move {
+            // An address of its own, which stands where an ID does.
+            match id.as_str() {
+                "wraps" => Err(warp::reject::not_found()),
+                _ => Ok(id),
+            }
+        })
         .and(warp::get())
         .and(request(api))
         .then(|id, r| reply(records::one(id, r)));
