@@ -87,7 +87,9 @@ async fn npm_client_uses_our_contracts() {
     let task = contracts.dir.path().join("registration.json");
     fs::write(&task, &registration).unwrap();
     let described = describe(&contracts.network, contracts.dir.path());
-    let answers = node("contracts.mjs", &[&described, Path::new(CHAINCODE), &task]).await;
+    let issuer = contracts.issuer();
+    let args = [&described, Path::new(CHAINCODE), &task, &issuer];
+    let answers = node("contracts.mjs", &args).await;
     let answer = &answers[0];
 
     for name in [
@@ -174,6 +176,13 @@ impl Contracts {
             status: Status::Active,
         };
         (participant_id, serde_json::to_vec(&registration).unwrap())
+    }
+
+    /// The certificate of the CA that issued the providers' certificates, PEM.
+    fn issuer(&self) -> PathBuf {
+        let folder = self.network.info().organizations[1].msp_dir.join("cacerts");
+        let mut files = fs::read_dir(folder).unwrap();
+        files.next().unwrap().unwrap().path()
     }
 
     async fn stop(self) {

@@ -88,8 +88,10 @@ impl PeerCommand<'_> {
         let info = self.contracts.network.info();
         let arguments = json!({ "Args": [names::transactions::REGISTER_PARTICIPANT] });
         let salt: [u8; 32] = signing::random().unwrap();
+        let issuer = std::fs::read(self.contracts.issuer()).unwrap();
         let transient = json!({
             names::transient::PARTICIPANT: STANDARD.encode(registration),
+            names::transient::ISSUER: STANDARD.encode(issuer),
             names::transient::SALT: STANDARD.encode(salt),
         });
         let mut invoke = self

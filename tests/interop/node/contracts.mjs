@@ -1,5 +1,5 @@
 // Uses our contracts with the official Node client:
-//   node contracts.mjs NETWORK.json CHAINCODE REGISTRATION.json
+//   node contracts.mjs NETWORK.json CHAINCODE REGISTRATION.json ISSUER.pem
 // REGISTRATION.json registers the channel's first participant, of the second organisation. Prints
 // one JSON line: the chaincode's metadata, what the peers said of an empty channel, and the
 // directory afterwards.
@@ -9,7 +9,7 @@ import { join } from "node:path";
 import * as grpc from "@grpc/grpc-js";
 import { connect, hash, signers } from "@hyperledger/fabric-gateway";
 
-const [networkFile, chaincodeName, registrationFile] = process.argv.slice(2);
+const [networkFile, chaincodeName, registrationFile, issuerFile] = process.argv.slice(2);
 const network = JSON.parse(readFileSync(networkFile, "utf8"));
 const onlyFile = (dir) => readFileSync(join(dir, readdirSync(dir).sort()[0]));
 
@@ -42,7 +42,11 @@ try {
   refused = error.details.map(({ message }) => message);
 }
 await org2.channel.getContract(chaincodeName, "access-control").submit("RegisterParticipant", {
-  transientData: { participant: readFileSync(registrationFile), salt: randomBytes(32) },
+  transientData: {
+    participant: readFileSync(registrationFile),
+    issuer: readFileSync(issuerFile),
+    salt: randomBytes(32),
+  },
 });
 const directory = await list();
 console.log(JSON.stringify({ metadata, refused, directory }));
