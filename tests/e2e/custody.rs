@@ -84,7 +84,8 @@ async fn patient_keeps_the_keys(platform: Platform) {
         .await;
     }
     let denied = reads(&running, &provider, record, "TREAT").await;
-    assert!(denied.unwrap_err().contains("GRANT_REVOKED"));
+    // An ended grant is not looked at any more.
+    assert!(denied.unwrap_err().contains("NO_GRANT"));
     running.system.stop().await.unwrap();
 }
 
@@ -129,10 +130,13 @@ async fn reads(
             .map(|reading| String::from_utf8_lossy(&reading.payload).into_owned())
             .collect()),
         Err(_) => {
-            // The command says it in words.
+            // The command says it in words, the ledger in a code.
             let args = ["records", "read", "--record", &id, "--purpose", purpose];
             let said = story::salus_list(&running.system, who, &args).await;
-            Err(format!("{:#}", said.unwrap_err()))
+            let said = format!("{:#}", said.unwrap_err());
+            let explain = ["records", "explain", "--record", &id, "--purpose", purpose];
+            let explained = running.salus(who, &explain).await;
+            Err(format!("{said} {}", explained["reason"]))
         }
     }
 }

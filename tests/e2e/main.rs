@@ -9,6 +9,7 @@ mod attacks;
 mod bad_input;
 mod bad_protobuf;
 mod clients;
+mod consent;
 mod custody;
 mod dependencies;
 mod erasure;

@@ -54,7 +54,7 @@ async fn play(platform: Platform, input: Vec<PatientReadings>) {
     assert_eq!(outcome.readings, published);
     assert_eq!(outcome.opened, published);
     assert_eq!(outcome.denied, 2);
-    assert_eq!(outcome.permitted, outcome.records + 2);
+    assert_eq!(outcome.permitted, outcome.records + 3);
     assert_eq!(outcome.reads_audited, outcome.permitted + outcome.denied);
 
     if platform.ipfs == salus_tests::ipfs::Kind::Kubo {

@@ -8,21 +8,28 @@ use fabric_gateway::Call;
 use salus_tests::{consortium::Person, system::Platform};
 
 use super::{Scene, carrying, permit, seconds_from_now};
-use crate::rogue::Rogue;
+use crate::rogue::{Ordered, Refusal, Rogue};
 
-/// When the grant under attack ended. Real peers refuse proposals that are off by 15 minutes, so
+/// The test's present: so many seconds from now. Both clocks are set to it, so that a grant which
+/// was given now has ended by then. Real peers refuse proposals that are off by 15 minutes, so
 /// everything lies within that; contracts refuse beyond 5.
-const ENDED: i64 = -480;
-/// A time at which the grant still stood.
-const BEFORE_THE_END: i64 = -600;
-/// When the grant under attack began.
-const BEGAN: i64 = -3600;
+const PRESENT: i64 = 400;
+/// When the grant under attack ends.
+const ENDS: i64 = 80;
+/// A time at which the grant stands, more than 5 minutes before the present.
+const BEFORE_THE_END: i64 = 40;
+/// A time more than 5 minutes after the present.
+const AHEAD: i64 = 800;
 
 pub(super) async fn attack(platform: Platform) {
     let scene = Scene::start(platform).await;
     let grantee = Grantee::Participant(scene.running.cast.provider_id);
-    let grant = permit(grantee, seconds_from_now(BEGAN), seconds_from_now(ENDED));
+    let grant = permit(grantee, seconds_from_now(-3600), seconds_from_now(ENDS));
     scene.give(0, &grant).await;
+    let jws = scene.oracle.sign(&scene.provider(), scene.read_request());
+    let outcome = scene.carry(transactions::AUTHORIZE_READ, &jws).await;
+    let entry = scene.recorded("while the grant stands", outcome).await;
+    assert_eq!(entry.reason, ReasonCode::Granted);
     clocks_stand(&scene).await;
     an_expired_grant(&scene).await;
     an_evaluation(&scene).await;
@@ -33,35 +40,36 @@ pub(super) async fn attack(platform: Platform) {
 /// Both organisations' oracles state the time.
 async fn clocks_stand(scene: &Scene) {
     for oracle in [&scene.oracle, &scene.other_oracle] {
-        let ordered = tick(oracle, 0).await.unwrap();
+        let ordered = tick(oracle, PRESENT, PRESENT).await.unwrap();
         assert_eq!(ordered.code, 0);
         let clock: OrganizationClock = ordered.json();
         assert_eq!(clock.msp_id.as_str(), oracle.identity.msp_id().as_ref());
     }
 }
 
-async fn tick(rogue: &Rogue, seconds: i64) -> Result<crate::rogue::Ordered, crate::rogue::Refusal> {
-    let time = seconds_from_now(seconds).to_string();
-    rogue
-        .submit(Call::new(transactions::TICK).argument(time))
-        .await
+/// States a time, in a transaction of a time.
+async fn tick(rogue: &Rogue, stated: i64, submitted: i64) -> Result<Ordered, Refusal> {
+    let stated = seconds_from_now(stated).to_string();
+    let submitted = seconds_from_now(submitted).unix_seconds();
+    let call = Call::new(transactions::TICK).argument(stated);
+    rogue.submit_at(call, Some(submitted)).await
 }
 
 /// A reader and an oracle who go together: each case is a time that the reader signs and a time
 /// that the transaction bears.
 async fn an_expired_grant(scene: &Scene) {
     let cases = [
-        ("honest times", 0, 0, ReasonCode::GrantExpired),
+        ("honest times", PRESENT, PRESENT, ReasonCode::GrantExpired),
         (
             "a back-dated transaction",
-            0,
+            PRESENT,
             BEFORE_THE_END,
             ReasonCode::TimeRefused,
         ),
         (
             "a back-dated request",
             BEFORE_THE_END,
-            0,
+            PRESENT,
             ReasonCode::RequestStale,
         ),
         (
@@ -72,20 +80,20 @@ async fn an_expired_grant(scene: &Scene) {
         ),
         (
             "a transaction dated forward",
-            0,
-            -BEFORE_THE_END,
+            PRESENT,
+            AHEAD,
             ReasonCode::RequestStale,
         ),
         (
             "a request dated forward",
-            -BEFORE_THE_END,
-            0,
+            AHEAD,
+            PRESENT,
             ReasonCode::RequestStale,
         ),
         (
             "a request and transaction dated forward",
-            -BEFORE_THE_END,
-            -BEFORE_THE_END,
+            AHEAD,
+            AHEAD,
             ReasonCode::GrantExpired,
         ),
     ];
@@ -167,32 +175,25 @@ async fn an_evaluation(scene: &Scene) {
 
 /// Clocks go forward only, by their own organisation's oracle, and by the transaction's time.
 async fn a_clock_turned_back(scene: &Scene) {
-    for (case, seconds) in [("back", BEFORE_THE_END), ("far ahead", 86_400)] {
-        let refusal = tick(&scene.oracle, seconds).await.expect_err(case);
-        assert_eq!(
-            refusal.code,
-            Some(ErrorCode::TimeRefused),
-            "{case}: {}",
-            refusal.text
-        );
+    let cases = [
+        ("back", PRESENT - 100, PRESENT, ErrorCode::TimeRefused),
+        (
+            "back with its transaction",
+            BEFORE_THE_END,
+            BEFORE_THE_END,
+            ErrorCode::TimeRefused,
+        ),
+        ("far ahead", 86_400, PRESENT, ErrorCode::InvalidArgument),
+    ];
+    for (case, stated, submitted, code) in cases {
+        let refusal = tick(&scene.oracle, stated, submitted).await;
+        let refusal = refusal.expect_err(case);
+        assert_eq!(refusal.code, Some(code), "{case}: {}", refusal.text);
     }
     let info = scene.running.system.network.info();
     let provider = Rogue::at(info, 1, &scene.running.cast.provider);
-    let refusal = tick(&provider, 1).await.expect_err("a provider's tick");
-    assert_eq!(refusal.code, Some(ErrorCode::Forbidden), "{}", refusal.text);
-
-    // A back-dated tick with a back-dated transaction does not move the clock either.
-    let time = seconds_from_now(BEFORE_THE_END);
-    let call = Call::new(transactions::TICK).argument(time.to_string());
-    let refusal = scene
-        .oracle
-        .submit_at(call, Some(time.unix_seconds()))
+    let refusal = tick(&provider, PRESENT, PRESENT)
         .await
-        .expect_err("a clock turned back with its transaction");
-    assert_eq!(
-        refusal.code,
-        Some(ErrorCode::TimeRefused),
-        "{}",
-        refusal.text
-    );
+        .expect_err("a provider's tick");
+    assert_eq!(refusal.code, Some(ErrorCode::Forbidden), "{}", refusal.text);
 }

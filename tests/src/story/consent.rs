@@ -15,6 +15,14 @@ use crate::{consortium::Person, ledger::Ledger, system::System};
 /// What a research project may read, in one word.
 const PROJECT: &str = "study-1";
 
+/// What people say to one another in the story: nobody else may find it anywhere.
+pub const CONFIDED: [&str; 4] = [
+    "We study how pulse and temperature go together. May we use yours?",
+    "found unconscious, no relatives known",
+    "I take 5 mg of it every morning.",
+    "I take 10 mg of it every morning.",
+];
+
 /// The provider asks, the patient grants one read, the second read is denied and explained.
 pub(super) async fn ask_and_answer(system: &System, cast: &Cast) -> Result<Vec<String>> {
     let patient = &cast.patients[0];
@@ -33,7 +41,7 @@ pub(super) async fn ask_and_answer(system: &System, cast: &Cast) -> Result<Vec<S
             "--project",
             PROJECT,
             "--message",
-            "We study how pulse and temperature go together. May we use yours?",
+            CONFIDED[0],
         ],
     )
     .await?;
@@ -115,7 +123,7 @@ pub(super) async fn emergency(system: &System, cast: &Cast, staff: &Staff) -> Re
             "--reason",
             "unresponsive",
             "--justification",
-            "found unconscious, no relatives known",
+            CONFIDED[1],
             "--for",
             "1h",
         ],
@@ -154,8 +162,8 @@ pub(super) async fn amend(system: &System, cast: &Cast) -> Result<(String, Vec<S
     let folder = system.dir.join("input");
     std::fs::create_dir_all(&folder)?;
     let (first, second) = (folder.join("letter-1.txt"), folder.join("letter-2.txt"));
-    std::fs::write(&first, "I take 5 mg of it every morning.\n")?;
-    std::fs::write(&second, "I take 10 mg of it every morning.\n")?;
+    std::fs::write(&first, CONFIDED[2])?;
+    std::fs::write(&second, CONFIDED[3])?;
     let submitted = salus(
         system,
         &patient.person,
@@ -198,6 +206,19 @@ pub(super) async fn amend(system: &System, cast: &Cast) -> Result<(String, Vec<S
         format!("version 2 {current}; both stay readable"),
     ];
     Ok((original, lines))
+}
+
+/// The patient checks a record, and that it was registered as it is, without trusting the oracle.
+pub(super) async fn verify(system: &System, cast: &Cast) -> Result<Vec<String>> {
+    let record = first_record(cast).await?.to_string();
+    let args = ["verify", &record, "--read", "--purpose", "PATRQT"];
+    let verified = salus(system, &cast.patients[0].person, &args).await?;
+    ensure!(verified["verified"] == true, "not verified: {verified}");
+    let passed = |check: &&Value| check["outcome"] == "passed";
+    let checks = verified["checks"].as_array().into_iter().flatten();
+    let passed = checks.filter(passed).count();
+    ensure!(passed > 0, "nothing was checked: {verified}");
+    Ok(vec![format!("record {record}: {passed} checks passed")])
 }
 
 /// The patient has a record erased; nobody reads it any more, and the certificate names
@@ -276,8 +297,9 @@ async fn first_record(cast: &Cast) -> Result<RecordId> {
     Ok(record.metadata.record_id)
 }
 
-/// The last line of what a failed command said.
+/// What the oracle refused, in the words of a failed command.
 fn said(error: &anyhow::Error) -> String {
     let text = error.to_string();
-    text.trim().lines().last().unwrap_or_default().to_owned()
+    let refusal = text.lines().find(|line| line.contains("refused"));
+    refusal.unwrap_or(text.trim()).trim().to_owned()
 }

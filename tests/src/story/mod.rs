@@ -18,6 +18,7 @@ pub use access::{check_all_there, client, read_patient, records_of};
 pub use by_hand::by_hand;
 pub use cast::{Cast, Patient, enrol};
 pub use command::{salus, salus_list};
+pub use consent::CONFIDED;
 pub use publishing::{Receipts, WaitFor, publish, publish_file, publish_file_at};
 pub use staff::{Staff, enrol_staff, register};
 
@@ -182,6 +183,11 @@ async fn consent(
     let (original, lines) = consent::amend(system, cast).await?;
     outcome.seconds.insert("amend", clock.lap());
     report.step("the patient handed in a letter and amended it", &lines);
+
+    let lines = consent::verify(system, cast).await?;
+    outcome.permitted += 1;
+    outcome.seconds.insert("verify", clock.lap());
+    report.step("the patient verified a record against the blocks", &lines);
 
     let lines = consent::erase(system, cast, &original).await?;
     outcome.seconds.insert("erase", clock.lap());
