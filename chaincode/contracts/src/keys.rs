@@ -37,12 +37,14 @@ pub(crate) mod object_types {
     pub(crate) const EMERGENCY_LATEST: &str = "emergency~latest";
     pub(crate) const ERASING: &str = "erasing";
     pub(crate) const ERASURE: &str = "erasure";
+    pub(crate) const GATED_WRAP: &str = "gated";
     pub(crate) const GRANT: &str = "grant";
     pub(crate) const GRANT_BY_GRANTEE: &str = "grant~grantee";
     pub(crate) const GRANT_USES: &str = "grant~uses";
     pub(crate) const KEY_HOLDER: &str = "key";
     pub(crate) const NONCE: &str = "nonce";
     pub(crate) const NOTICE: &str = "notice";
+    pub(crate) const OBJECT: &str = "object";
     pub(crate) const ORACLES: &str = "oracles";
     pub(crate) const PARTICIPANT: &str = "participant";
     pub(crate) const PATIENT: &str = "patient";

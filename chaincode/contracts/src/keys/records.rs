@@ -49,6 +49,16 @@ impl Blinding {
         self.key(of::WRAPS, &[id.as_bytes()])
     }
 
+    /// Collection `records`: whose an object is, by its SHA-256.
+    pub(crate) fn object(&self, hash: &[u8]) -> Result<String, KeyError> {
+        self.key(of::OBJECT, &[hash])
+    }
+
+    /// Collection `records`: for which record a gated wrap came first.
+    pub(crate) fn gated_wrap(&self, jwe: &str) -> Result<String, KeyError> {
+        self.key(of::GATED_WRAP, &[jwe.as_bytes()])
+    }
+
     /// Collection `records`: which record a participant's signed submission was for.
     pub(crate) fn submission(&self, signer: &Digest, nonce: &Nonce) -> Result<String, KeyError> {
         self.key(of::SUBMISSION, &[signer.as_bytes(), nonce.as_bytes()])

@@ -5,6 +5,11 @@
 //! to what they should be, and nowhere else, by whichever oracle of the registrar is at hand.
 //! Whether a wrap opens, and to which key, only its holder can tell.
 //!
+//! A wrap does not say for which record it is, and every member of the collection sees all of them.
+//! A patient who put a copy of another record's wrap into an own record would have the oracle open
+//! that one's key for whoever may read this one. So by a patient's word no wrap for an oracle comes,
+//! and a gated wrap serves the record for which it came first.
+//!
 //! A record whose data key no oracle holds has its patient for a custodian. Its wraps change by
 //! the patient's word, except that what is dead may be removed and what is closed by a replaced
 //! gate may be closed anew: these give nobody anything.
@@ -40,6 +45,7 @@ pub(super) async fn change(stub: &Stub) -> Result<WrapsChanged, Failure> {
         ledger: &ledger,
         tx_time: input::transaction_time(stub)?,
         holders: BTreeMap::new(),
+        claimed: BTreeMap::new(),
     };
     let ids: Vec<RecordId> = changes.changes.iter().map(|c| c.record_id).collect();
     let records = ledger.records_private(&ids).await?;
@@ -60,7 +66,9 @@ pub(super) async fn change(stub: &Stub) -> Result<WrapsChanged, Failure> {
             .ok_or_else(record_not_found)?;
         let held_by_oracle = register.held_by_oracle(&record, &old).await?;
         word.check(&record, held_by_oracle || is_upkeep(&old, change))?;
+        word.check_plain(&mut register, &record, change).await?;
         let new = register.changed(&record, &old, change).await?;
+        register.claim(&old, change).await?;
         if new == old {
             result.unchanged += 1;
         } else {
@@ -121,6 +129,28 @@ impl Word {
             )),
         }
     }
+
+    /// A patient's word brings plain wraps for the patient only: what an oracle of the registrar
+    /// is to open, the registrar makes itself.
+    async fn check_plain(
+        &self,
+        register: &mut Register<'_>,
+        record: &RecordPrivate,
+        change: &WrapChange,
+    ) -> Result<(), Failure> {
+        if self.0.is_none() {
+            return Ok(());
+        }
+        for wrap in change.add.iter().filter(|wrap| is_plain(wrap)) {
+            let holders = register.holders(&wrap.kid).await?;
+            if holders.iter().any(|holder| is_oracle_of(holder, record)) {
+                return Err(Failure::forbidden(
+                    "a patient's word brings no wrap for an oracle",
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 const fn is_plain(wrap: &KeyWrap) -> bool {
@@ -148,9 +178,40 @@ struct Register<'a> {
     tx_time: UtcTime,
     /// Who holds or held a key, by its thumbprint, each read once.
     holders: BTreeMap<String, Vec<Participant>>,
+    /// Gated wraps of this transaction, by their keys on the ledger: it does not see its own
+    /// writes.
+    claimed: BTreeMap<String, RecordId>,
 }
 
 impl Register<'_> {
+    /// Notes of each gated wrap that comes for which record it does, and refuses one that came for
+    /// another. The note outlives the wrap, which everyone may have kept.
+    async fn claim(&mut self, old: &RecordWraps, change: &WrapChange) -> Result<(), Failure> {
+        let is_new = |wrap: &&KeyWrap| !is_plain(wrap) && old.for_kid(&wrap.kid) != Some(*wrap);
+        let blinding = &self.ledger.blinding;
+        let keys = change.add.iter().filter(is_new);
+        let keys = keys
+            .map(|wrap| blinding.gated_wrap(&wrap.jwe))
+            .collect::<Result<Vec<_>, _>>()?;
+        let noted: Vec<Option<RecordId>> =
+            self.ledger.get_many_salted(&keys, "a gated wrap").await?;
+        for (key, noted) in keys.into_iter().zip(noted) {
+            match noted.or_else(|| self.claimed.get(&key).copied()) {
+                Some(id) if id == change.record_id => {}
+                Some(_) => {
+                    return Err(Failure::forbidden("a wrap has been made for another record"));
+                }
+                None => {
+                    let salt = input::salt(self.ledger.stub)?;
+                    let id = change.record_id;
+                    self.ledger.put_salted(&key, &id, &salt).await?;
+                    self.claimed.insert(key, id);
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn holders(&mut self, kid: &str) -> Result<&[Participant], Failure> {
         if !self.holders.contains_key(kid) {
             let found = key_holders::of(self.ledger, kid).await?;

@@ -355,11 +355,72 @@ async fn one_word_is_for_one_patient() {
     };
     let tx = register_raw(&[entry(&others)], std::slice::from_ref(&others), &[wraps]);
     world.ok(Oracle1, tx).await;
-    let mut both = changes(record.record_id, &[], &[plain(&Oracle1.key())]);
+    let mut both = changes(record.record_id, &[], &[plain(&Patient.key())]);
     both.changes
-        .extend(changes(others.record_id, &[], &[plain(&Oracle1.key())]).changes);
+        .extend(changes(others.record_id, &[], &[plain(&OtherPatient.key())]).changes);
     let tx = signed_change(&mut world, Patient, &both);
     world.refused(Oracle1, tx, ErrorCode::InvalidArgument).await;
+}
+
+/// Else a copy of another record's wrap would have the oracle open that record's key.
+#[tokio::test]
+async fn no_word_of_a_patient_brings_a_wrap_for_an_oracle() {
+    for (mut world, record) in [
+        in_custody_of_the_organization().await,
+        in_custody_of_the_patient().await,
+    ] {
+        let stolen = KeyWrap {
+            jwe: "another.records.wrap.for.oracle".to_owned(),
+            ..plain(&Oracle1.key())
+        };
+        let before = kept(&mut world, record.record_id).await;
+        let asked = changes(record.record_id, &[], &[stolen]);
+        let tx = signed_change(&mut world, Patient, &asked);
+        world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+        assert_eq!(kept(&mut world, record.record_id).await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_gated_wrap_serves_the_record_for_which_it_came_first() {
+    let (mut world, record) = in_custody_of_the_patient().await;
+    let second = registered(&mut world, 2, &[Patient]).await.record_id;
+    let grant_id = granted(&mut world, permit(Provider1)).await.grant_id;
+    let wrap = gated(&Provider1.key(), &Oracle1.key(), Some(grant_id));
+    let both = |one: &KeyWrap, other: &KeyWrap| {
+        let mut both = changes(record.record_id, &[], std::slice::from_ref(one));
+        both.changes
+            .extend(changes(second, &[], std::slice::from_ref(other)).changes);
+        both
+    };
+    let tx = signed_change(&mut world, Patient, &both(&wrap, &wrap));
+    world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+    let first = changes(record.record_id, &[], std::slice::from_ref(&wrap));
+    let tx = signed_change(&mut world, Patient, &first);
+    assert_eq!(changed(&mut world, tx).await, (1, 0));
+
+    // The copy is refused even when the wrap is gone from its record.
+    let copy = changes(second, &[], std::slice::from_ref(&wrap));
+    let tx = signed_change(&mut world, Patient, &copy);
+    world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+    let tx = world.revoke_access(Patient, grant_id);
+    world.ok(Oracle1, tx).await;
+    let remove = changes(record.record_id, &[&Provider1.key()], &[]);
+    let tx = change(&mut world, &remove);
+    assert_eq!(changed(&mut world, tx).await, (1, 0));
+    let again = granted(&mut world, permit(Provider1)).await.grant_id;
+    let copied = gated(&Provider1.key(), &Oracle1.key(), Some(again));
+    let copy = changes(second, &[], std::slice::from_ref(&copied));
+    let tx = signed_change(&mut world, Patient, &copy);
+    world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+
+    // Back to its own record it may come, and another wrap to the other.
+    let other = KeyWrap {
+        jwe: "h.k.i.c.another".to_owned(),
+        ..copied.clone()
+    };
+    let tx = signed_change(&mut world, Patient, &both(&copied, &other));
+    assert_eq!(changed(&mut world, tx).await, (2, 0));
 }
 
 #[tokio::test]
