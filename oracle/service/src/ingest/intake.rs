@@ -18,6 +18,8 @@ use crate::pipeline::Arrival;
 
 /// How long a PUBACK is delayed for room in the journal before it is refused.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Time between two tries while the journal's disk has no room.
+const DISK_RETRY: Duration = Duration::from_millis(500);
 /// A device clock may be ahead of ours by this much.
 const CLOCK_AHEAD_SECONDS_MAX: i64 = 86_400;
 
@@ -280,12 +282,19 @@ impl Keeping {
         };
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut outcome = submitted.outcome().await;
-        while let Err(JournalError::Full) = outcome {
+        while let Err(JournalError::Full | JournalError::DiskRefused { .. }) = outcome {
             let room = intake.journal.room();
             outcome = intake.journal.receive(reading.clone()).await;
-            if matches!(outcome, Err(JournalError::Full))
-                && tokio::time::timeout_at(deadline, room).await.is_err()
-            {
+            let waited = match outcome {
+                Err(JournalError::Full) => tokio::time::timeout_at(deadline, room).await.is_ok(),
+                // Nobody tells when another program frees the disk.
+                Err(JournalError::DiskRefused { .. }) => {
+                    tokio::time::sleep(DISK_RETRY).await;
+                    tokio::time::Instant::now() < deadline
+                }
+                _ => true,
+            };
+            if !waited {
                 break;
             }
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 
 use super::cipher::{FileKey, JournalKey, random};
+use super::disk::{Disk, is_out_of_room};
 use super::entry::Entry;
 use super::error::{Damage, JournalError};
 use super::frame::{self, FILE_HEADER_BYTES, Header, Tail};
@@ -87,34 +88,45 @@ pub(super) struct Segment {
 }
 
 /// Makes a new, empty, durable segment file.
+///
+/// # Errors
+///
+/// [`JournalError::DiskRefused`] when there is no room; there is no new file then.
 pub(super) fn create_segment(
+    disk: &dyn Disk,
     dir: &Path,
     number: u64,
     key: &JournalKey,
 ) -> Result<Segment, JournalError> {
     let path = segment_path(dir, number);
     let salt = random()?;
-    let file = OpenOptions::new()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(JournalError::file("create", &path))?;
-    let made = file
-        .write_all_at(&frame::file_header(&salt), 0)
-        .and_then(|()| file.sync_all());
+    let file = disk.create(&path).map_err(refused_or("create", &path))?;
+    let made = disk
+        .write(&file, &frame::file_header(&salt), 0)
+        .and_then(|()| disk.sync(&file));
     if let Err(source) = made {
         // An empty file would be taken for a crash while making it, which is harmless.
-        drop(fs::remove_file(&path));
-        return Err(JournalError::DiskRefused { source });
+        drop(disk.remove(&path));
+        return Err(refused_or("write", &path)(source));
     }
-    sync_dir(dir)?;
+    disk.sync_dir(dir)
+        .map_err(JournalError::file("sync", dir))?;
     Ok(Segment {
         file: Arc::new(file),
         key: Arc::new(key.file_key(&salt)),
         bytes: FILE_HEADER_BYTES as u64,
     })
+}
+
+/// The error of a change that left everything as it was: the disk has no room, or is broken.
+fn refused_or(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> JournalError {
+    move |source| {
+        if is_out_of_room(&source) {
+            JournalError::DiskRefused { source }
+        } else {
+            JournalError::file(action, path)(source)
+        }
+    }
 }
 
 impl Segment {
@@ -244,10 +256,14 @@ pub(super) fn cut(dir: &Path, number: u64, torn_at: u64) -> Result<(), JournalEr
 }
 
 /// Deletes a segment file whose frames are all done.
-pub(super) fn delete_segment(dir: &Path, number: u64) -> Result<(), JournalError> {
+///
+/// # Errors
+///
+/// [`JournalError::DiskRefused`] when even that needs room; the file is there then.
+pub(super) fn delete_segment(disk: &dyn Disk, dir: &Path, number: u64) -> Result<(), JournalError> {
     let path = segment_path(dir, number);
-    fs::remove_file(&path).map_err(JournalError::file("remove", &path))?;
-    sync_dir(dir)
+    disk.remove(&path).map_err(refused_or("remove", &path))?;
+    disk.sync_dir(dir).map_err(JournalError::file("sync", dir))
 }
 
 /// What must outlive the segment files: the next number and the devices' memories.
@@ -281,7 +297,16 @@ impl Snapshot {
 
     /// Writes it beside the old one and renames. It is a file of its own, of at least one frame: so many devices in
     /// each, since a frame is bounded and devices are not.
-    pub(super) fn write(&self, dir: &Path, key: &JournalKey) -> Result<(), JournalError> {
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::DiskRefused`] when there is no room; the old one is in place then.
+    pub(super) fn write(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+        key: &JournalKey,
+    ) -> Result<(), JournalError> {
         let salt = random()?;
         let file_key = key.file_key(&salt);
         let mut bytes = frame::file_header(&salt).to_vec();
@@ -300,23 +325,23 @@ impl Snapshot {
                 break;
             }
         }
-        let new = dir.join(SNAPSHOT_NEW);
-        let written = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&new)
-            .and_then(|file| {
-                file.write_all_at(&bytes, 0)?;
-                file.sync_all()
-            });
-        if let Err(source) = written {
-            return Err(JournalError::DiskRefused { source });
-        }
         let path = dir.join(SNAPSHOT);
-        fs::rename(&new, &path).map_err(JournalError::file("replace", &path))?;
-        sync_dir(dir)
+        let new = dir.join(SNAPSHOT_NEW);
+        // Of a crash, or of a disk without room.
+        if let Err(source) = disk.remove(&new)
+            && source.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(refused_or("remove", &new)(source));
+        }
+        let written = disk.create(&new).and_then(|file| {
+            disk.write(&file, &bytes, 0)?;
+            disk.sync(&file)
+        });
+        if let Err(source) = written.and_then(|()| disk.rename(&new, &path)) {
+            drop(disk.remove(&new));
+            return Err(refused_or("write", &path)(source));
+        }
+        disk.sync_dir(dir).map_err(JournalError::file("sync", dir))
     }
 
     /// Reads it; `None` when there is none yet.
@@ -367,6 +392,7 @@ pub(super) type Segments = BTreeMap<u64, Segment>;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::disk::SystemDisk;
     use crate::journal::memory::DeviceMemory;
 
     /// 1,500 busy devices have more memory than one frame holds; the journal failed when it wanted to delete a file.
@@ -387,7 +413,7 @@ mod tests {
                 devices,
                 next_file: 6,
             };
-            snapshot.write(dir.path(), &key).unwrap();
+            snapshot.write(&SystemDisk, dir.path(), &key).unwrap();
             let back = Snapshot::read(dir.path(), &key).unwrap().unwrap();
             assert!(back.devices == snapshot.devices, "{count} devices");
             assert_eq!((back.next_entry, back.next_file), (5, 6));

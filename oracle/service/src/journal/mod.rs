@@ -14,6 +14,7 @@
 
 mod cipher;
 mod config;
+mod disk;
 mod entry;
 mod error;
 mod files;
@@ -43,6 +44,7 @@ pub use state::{Counts, Pending, Stage, StageKind, UnfinishedRecord};
 pub use writer::Accepted;
 
 use cipher::JournalKey;
+use disk::{Disk, SystemDisk};
 use files::Snapshot;
 use state::State;
 use writer::{Command, Limits, Shared, Writer};
@@ -89,6 +91,10 @@ impl Journal {
     /// [`JournalError`]: the folder or key cannot be used, another process has it open, or durable bytes are
     /// damaged, in which case nothing is skipped and the file and offset are named.
     pub fn open(config: &Config) -> Result<Self, JournalError> {
+        Self::open_on(Arc::new(SystemDisk), config)
+    }
+
+    fn open_on(disk: Arc<dyn Disk>, config: &Config) -> Result<Self, JournalError> {
         let dir = config.dir.as_path();
         DirBuilder::new()
             .recursive(true)
@@ -136,7 +142,7 @@ impl Journal {
         if let Some(last) = shared.segments().last_key_value() {
             next_file = last.0 + 1;
         }
-        let writer = Writer::new(Arc::clone(&shared), key, limits, next_file)?;
+        let writer = Writer::new(Arc::clone(&shared), disk, key, limits, next_file)?;
         let (commands, receiver) = mpsc::channel(COMMANDS_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
@@ -297,10 +303,12 @@ impl Journal {
         self.shared.state().highest_sequence(device)
     }
 
-    /// Whether readings are taken: it has not failed and is not full.
+    /// Whether readings are taken: it has not failed, is not full, and its disk had room a moment ago.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        !*self.shared.failed.borrow() && self.shared.bytes() < self.max_bytes
+        !*self.shared.failed.borrow()
+            && !self.shared.is_refused()
+            && self.shared.bytes() < self.max_bytes
     }
 
     /// The folder.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod faults;
+
 fn config(dir: &Path) -> Config {
     Config {
         dir: dir.join("journal"),

@@ -1,18 +1,19 @@
 //! The one thread that writes: collects waiting appends, writes them, syncs once, then answers them all.
 //!
-//! An append is answered MUST NOT before its bytes are synced. When the disk refuses bytes the file is cut back and
-//! the appends are refused; when a sync or the cut fails, the state of the disk is unknown, every later append is
-//! refused, and the process has to end (an fsync that failed once may succeed later without the bytes being there).
+//! An append MUST NOT be answered before its bytes are synced. When the disk has no room the file is cut back and
+//! the appends are refused, readings before steps, and tried again by those who wait. When a write fails otherwise,
+//! or a sync or the cut, the state of the disk is unknown, every later append is refused, and the process has to end
+//! (an fsync that failed once may succeed later without the bytes being there).
 
 use std::collections::HashMap;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::cipher::JournalKey;
+use super::disk::{Disk, is_out_of_room};
 use super::entry::{Entry, EntryId, Fingerprint, Reading, fingerprint};
 use super::error::JournalError;
 use super::files::{self, Segment, Segments, Snapshot};
@@ -26,6 +27,8 @@ pub(super) const BATCH_APPENDS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: usize = 16 << 20;
 /// Live bytes of the oldest file that are worth writing again to free it: this share of it at most.
 const COPY_SHARE: u64 = 2;
+/// A disk that refused this long ago may have room again, although nothing was written since.
+const REFUSAL_COUNTS: Duration = Duration::from_secs(30);
 
 /// What became of an accepted reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub(super) struct Shared {
     /// Rings when a file was deleted.
     pub(super) space: Notify,
     pub(super) failed: watch::Sender<bool>,
+    /// When the disk had no room, unless it has taken something since.
+    refused: Mutex<Option<Instant>>,
 }
 
 impl Shared {
@@ -79,6 +84,28 @@ impl Shared {
             segments: Mutex::new(segments),
             space: Notify::new(),
             failed: watch::Sender::new(false),
+            refused: Mutex::new(None),
+        }
+    }
+
+    /// Whether the disk had no room a moment ago.
+    pub(super) fn is_refused(&self) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.is_some_and(|at| at.elapsed() < REFUSAL_COUNTS)
+    }
+
+    fn note_refused(&self, source: &std::io::Error) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.replace(Instant::now()).is_none() {
+            tracing::warn!(error = %source, "the journal's disk has no room, nothing is taken");
+        }
+        metrics::counter!("salus_journal_refused_total").increment(1);
+    }
+
+    fn note_written(&self) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.take().is_some() {
+            tracing::info!("the journal's disk has room again");
         }
     }
 
@@ -137,37 +164,49 @@ struct Batch {
 /// The writing side; owned by the writer's thread.
 pub(super) struct Writer {
     shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
     key: JournalKey,
     limits: Limits,
+    /// Of the current file, or of the one to be made.
     number: u64,
-    current: Segment,
+    /// None as long as the disk has no room for a first one.
+    current: Option<Segment>,
     next_entry: u64,
 }
 
 impl Writer {
     pub(super) fn new(
         shared: Arc<Shared>,
+        disk: Arc<dyn Disk>,
         key: JournalKey,
         limits: Limits,
         number: u64,
     ) -> Result<Self, JournalError> {
-        let current = files::create_segment(&shared.dir, number, &key)?;
-        shared.segments().insert(number, current.clone());
         let next_entry = shared.state().next_entry();
-        Ok(Self {
+        let mut writer = Self {
             shared,
+            disk,
             key,
             limits,
             number,
-            current,
+            current: None,
             next_entry,
-        })
+        };
+        // Without room it starts all the same: what is in it can be worked on, and room may come.
+        writer.begin(number)?;
+        Ok(writer)
     }
 
     /// Runs until every sender is gone or the journal has failed.
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         while let Some(first) = commands.blocking_recv() {
             let mut batch = Batch::default();
+            if self.current.is_none()
+                && let Err(error) = self.begin(self.number)
+            {
+                self.fail(&error, &mut commands);
+                return;
+            }
             self.take(first, &mut batch);
             if !self.limits.window.is_zero() {
                 // A longer window trades latency for fewer syncs; the default is none.
@@ -179,8 +218,8 @@ impl Writer {
                     Err(_) => break,
                 }
             }
-            if self.commit(batch).is_err() {
-                self.fail(&mut commands);
+            if let Err(error) = self.commit(batch) {
+                self.fail(&error, &mut commands);
                 return;
             }
         }
@@ -251,12 +290,16 @@ impl Writer {
     }
 
     fn build(&self, entry: Entry, batch: &mut Batch) -> Result<(), JournalError> {
+        let Some(current) = &self.current else {
+            let source = std::io::ErrorKind::StorageFull.into();
+            return Err(JournalError::DiskRefused { source });
+        };
         let start = batch.bytes.len();
-        let offset = self.current.bytes + start as u64;
+        let offset = current.bytes + start as u64;
         frame::encode(
-            &self.current.key,
+            &current.key,
             offset,
-            self.current.bytes,
+            current.bytes,
             &entry.to_bytes(),
             &mut batch.bytes,
         )?;
@@ -275,8 +318,7 @@ impl Writer {
             match self.write(&batch.bytes) {
                 Ok(()) => {}
                 Err(JournalError::DiskRefused { source }) => {
-                    refuse(batch.waiting, &source);
-                    return Ok(());
+                    return self.commit_steps(batch, &source);
                 }
                 Err(error) => {
                     refuse_all(batch.waiting);
@@ -300,7 +342,8 @@ impl Writer {
                 Waiting::Appended(answer) => drop(answer.send(Ok(()))),
             }
         }
-        let rotated = self.current.bytes >= self.limits.file_bytes && self.rotate()?;
+        let bytes = self.current.as_ref().map_or(0, |current| current.bytes);
+        let rotated = bytes >= self.limits.file_bytes && self.begin(self.number + 1)?;
         if finished || rotated {
             self.reclaim()?;
         }
@@ -319,11 +362,41 @@ impl Writer {
         Ok(())
     }
 
+    /// Commits the steps of a batch for which the disk has no room, and refuses its readings: steps are small, and
+    /// finishing readings is what makes room.
+    fn commit_steps(&mut self, batch: Batch, source: &std::io::Error) -> Result<(), JournalError> {
+        let (readings, steps): (Vec<_>, Vec<_>) = batch
+            .waiting
+            .into_iter()
+            .partition(|waiting| matches!(waiting, Waiting::Received(..)));
+        let mixed = !readings.is_empty();
+        refuse(readings, source);
+        if !mixed {
+            refuse(steps, source);
+            for answer in batch.tidying {
+                let source = source.kind().into();
+                drop(answer.send(Err(JournalError::DiskRefused { source })));
+            }
+            return Ok(());
+        }
+        let mut alone = Batch {
+            waiting: steps,
+            tidying: batch.tidying,
+            ..Batch::default()
+        };
+        for (entry, _) in batch.frames {
+            if !matches!(entry, Entry::Received { .. }) {
+                self.build(entry, &mut alone)?;
+            }
+        }
+        self.commit(alone)
+    }
+
     /// Leaves no file with a frame that is done: readings, and keys that were wrapped for their
     /// holders. The inner error is a disk that refuses; everything is as it was then.
     fn tidy(&mut self) -> Result<Result<(), std::io::ErrorKind>, JournalError> {
         let full = std::io::ErrorKind::StorageFull;
-        if self.shared.state().has_done(self.number) && !self.rotate()? {
+        if self.shared.state().has_done(self.number) && !self.begin(self.number + 1)? {
             return Ok(Err(full));
         }
         let files: Vec<u64> = self.shared.segments().keys().copied().collect();
@@ -350,42 +423,54 @@ impl Writer {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
-        let start = self.current.bytes;
-        if let Err(source) = self.current.file.write_all_at(bytes, start) {
-            tracing::error!(error = %source, "journal write refused");
+        let Some(current) = &mut self.current else {
+            let source = std::io::ErrorKind::StorageFull.into();
+            return Err(JournalError::DiskRefused { source });
+        };
+        let start = current.bytes;
+        if let Err(source) = self.disk.write(&current.file, bytes, start) {
+            if !is_out_of_room(&source) {
+                tracing::error!(error = %source, "journal write failed");
+                return Err(JournalError::Failed);
+            }
             let undone = self
-                .current
-                .file
-                .set_len(start)
-                .and_then(|()| self.current.file.sync_data());
-            return match undone {
-                Ok(()) => Err(JournalError::DiskRefused { source }),
-                Err(_) => Err(JournalError::Failed),
-            };
+                .disk
+                .cut(&current.file, start)
+                .and_then(|()| self.disk.sync(&current.file));
+            if let Err(error) = undone {
+                tracing::error!(%error, "a refused journal write cannot be undone");
+                return Err(JournalError::Failed);
+            }
+            self.shared.note_refused(&source);
+            return Err(JournalError::DiskRefused { source });
         }
-        if let Err(source) = self.current.file.sync_data() {
+        let began = Instant::now();
+        if let Err(source) = self.disk.sync(&current.file) {
             tracing::error!(error = %source, "journal sync failed");
             return Err(JournalError::Failed);
         }
-        self.current.bytes += bytes.len() as u64;
+        self.shared.note_written();
+        current.bytes += bytes.len() as u64;
         if let Some(segment) = self.shared.segments().get_mut(&self.number) {
-            segment.bytes = self.current.bytes;
+            segment.bytes = current.bytes;
         }
         metrics::histogram!("salus_journal_sync_bytes").record(bytes.len() as f64);
+        metrics::histogram!("salus_journal_sync_seconds").record(began.elapsed().as_secs_f64());
         Ok(())
     }
 
-    /// Starts a new file. A disk that refuses leaves the old one in use.
-    fn rotate(&mut self) -> Result<bool, JournalError> {
-        match files::create_segment(&self.shared.dir, self.number + 1, &self.key) {
+    /// Starts the file with this number. Whether it could; a disk without room leaves the old one, if there is
+    /// one, in use.
+    fn begin(&mut self, number: u64) -> Result<bool, JournalError> {
+        match files::create_segment(&*self.disk, &self.shared.dir, number, &self.key) {
             Ok(segment) => {
-                self.number += 1;
-                self.current = segment.clone();
-                self.shared.segments().insert(self.number, segment);
+                self.number = number;
+                self.shared.segments().insert(number, segment.clone());
+                self.current = Some(segment);
                 Ok(true)
             }
             Err(JournalError::DiskRefused { source }) => {
-                tracing::warn!(error = %source, "no new journal file");
+                self.shared.note_refused(&source);
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -403,7 +488,7 @@ impl Writer {
                 return Ok(());
             }
             let snapshot = Snapshot::of(&self.shared.state(), self.number + 1);
-            match snapshot.write(&self.shared.dir, &self.key) {
+            match snapshot.write(&*self.disk, &self.shared.dir, &self.key) {
                 Ok(()) => {}
                 Err(JournalError::DiskRefused { source }) => {
                     tracing::warn!(error = %source, "journal snapshot refused, nothing is deleted");
@@ -411,9 +496,16 @@ impl Writer {
                 }
                 Err(error) => return Err(error),
             }
+            match files::delete_segment(&*self.disk, &self.shared.dir, oldest) {
+                Ok(()) => {}
+                Err(JournalError::DiskRefused { source }) => {
+                    tracing::warn!(error = %source, "a finished journal file cannot be deleted yet");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
             self.shared.segments().remove(&oldest);
             self.shared.state().deleted(oldest);
-            files::delete_segment(&self.shared.dir, oldest)?;
             self.shared.space.notify_waiters();
         }
     }
@@ -444,6 +536,9 @@ impl Writer {
     /// Writes what lives in an old file, and `others`, again at the end. Whether the file is free
     /// now.
     fn copy(&mut self, file: u64, others: Vec<Entry>) -> Result<bool, JournalError> {
+        if self.current.is_none() {
+            return Ok(false);
+        }
         let (entries, records) = self.shared.state().live_in(file);
         let mut batch = Batch::default();
         for entry in others {
@@ -486,8 +581,9 @@ impl Writer {
         Ok(state.is_dead(file))
     }
 
-    fn fail(&self, commands: &mut mpsc::Receiver<Command>) {
-        tracing::error!("the journal has failed; the process must end");
+    fn fail(&self, error: &JournalError, commands: &mut mpsc::Receiver<Command>) {
+        let error: &dyn std::error::Error = error;
+        tracing::error!(error, "the journal has failed; the process must end");
         self.shared.failed.send_replace(true);
         commands.close();
         while let Ok(command) = commands.try_recv() {
