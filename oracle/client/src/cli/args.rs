@@ -102,6 +102,7 @@ mod tests {
         for good in [
             "records read --patient ID --type 8867-4 --purpose TREAT --out d",
             "records read --record ID --purpose TREAT --json",
+            "grants list",
             "grants list --patient ID",
             "grants list --grantee ID --profile p",
             "reads list",
@@ -113,10 +114,13 @@ mod tests {
             "policies set --deny --to anyone --purpose HRESCH --project study-1",
             "guardians add --guardian ID --patient ID --power read --power grant --basis court \
              --valid-until 365d",
+            "guardians list",
             "guardians remove ID",
             "access ask --patient ID --purpose TREAT --message hello",
+            "access list --open",
             "access list --patient ID --open",
             "emergencies declare --patient ID --reason unresponsive --justification x --for 4h",
+            "emergencies list --open --justifications",
             "emergencies review ID --outcome justified",
             "notices --from 2026-01-01T00:00:00Z",
             "records explain --record ID --purpose TREAT --reader ID",
@@ -141,9 +145,9 @@ mod tests {
             "verify --bundle b --read --purpose TREAT",
             "records prove --record ID --reading 0 --out p",
             "records read --record ID --patient ID --purpose TREAT",
+            "grants list --patient ID --grantee ID",
             "records read --record ID --type 8867-4 --purpose TREAT",
             "records read --record ID --purpose FUN",
-            "grants list",
             "grants give --to nobody --purpose TREAT",
             "grants give --to organization:Org2MSP",
             "grants give --deny --to anyone --up-to R",
@@ -152,10 +156,7 @@ mod tests {
             "policies set --to anyone",
             "policies set --deny",
             "guardians add --guardian ID --patient ID --power fly --valid-until 1d",
-            "guardians list",
-            "access list",
             "emergencies declare --patient ID --reason boredom --justification x",
-            "emergencies list",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -7,9 +7,9 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use contract_interface::{
-    AuthorizeRead, Decision, PageRequest, Record, RecordFilter, RecordId, segment,
+    AuthorizeRead, Decision, PageRequest, Pseudonym, Record, RecordFilter, RecordId, Role, segment,
 };
 use salus::{AccessExplained, Client, Profile, signing};
 use serde_json::json;
@@ -23,10 +23,24 @@ use crate::{
 /// Readable by its owner only.
 const PRIVATE_MODE: u32 = 0o600;
 
+/// The caller's own pseudonym, if it is a patient.
+async fn own(client: &Client) -> Result<Pseudonym> {
+    let me = client.me().await?;
+    ensure!(
+        me.role == Role::Patient,
+        "you are no patient: say whose records with --patient PSEUDONYM"
+    );
+    Ok(me.participant_id.into())
+}
+
 pub(crate) async fn list(client: &Client, args: &RecordsList, out: Output) -> Result<()> {
+    let patient = match args.patient {
+        Some(patient) => patient,
+        None => own(client).await?,
+    };
     let records = client
         .records(RecordFilter {
-            patient: args.patient,
+            patient,
             record_type: args.record_type.clone(),
             from: args.from,
             to: args.to,

@@ -22,7 +22,8 @@ pub(crate) enum GrantsCommand {
     Show(GrantsShow),
     /// End a grant. What was read before cannot be taken back.
     Revoke(GrantsRevoke),
-    /// List grants.
+    /// List grants: a patient's, or a reader's. Without an option, those you gave as a patient, or
+    /// those you hold yourself.
     List(GrantsList),
     /// Hand the keys of the records that a grant covers to its grantee. Needed only where nobody
     /// but you holds them (custody = "patient"), for records that came after the grant.
@@ -78,7 +79,7 @@ pub(crate) struct GrantsRevoke {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("whose").required(true).args(["patient", "grantee"])))]
+#[command(group(ArgGroup::new("whose").args(["patient", "grantee"])))]
 pub(crate) struct GrantsList {
     /// Grants that this patient gave.
     #[arg(long, value_name = "PSEUDONYM")]
@@ -170,7 +171,8 @@ pub(crate) struct PoliciesList {
 pub(crate) enum GuardiansCommand {
     /// Let someone act for a patient.
     Add(GuardiansAdd),
-    /// List who may act for a patient, or for whom someone may act.
+    /// List who may act for a patient, or for whom someone may act; without an option, for you, or
+    /// for whom you may.
     List(GuardiansList),
     /// Dismiss a guardian.
     Remove(GuardiansRemove),
@@ -233,7 +235,7 @@ pub(crate) struct GuardiansAdd {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("whose").required(true).args(["patient", "guardian"])))]
+#[command(group(ArgGroup::new("whose").args(["patient", "guardian"])))]
 pub(crate) struct GuardiansList {
     /// Who may act for this patient.
     #[arg(long, value_name = "PSEUDONYM")]
@@ -256,7 +258,8 @@ pub(crate) struct GuardiansRemove {
 pub(crate) enum AccessCommand {
     /// Ask a patient for access.
     Ask(AccessAsk),
-    /// List requests for access.
+    /// List requests for access: to a patient, or of a provider. Without an option, those to you as
+    /// a patient, or your own.
     List(AccessList),
     /// Refuse a request. To accept it, give a grant: `salus grants give --in-reply-to ID`.
     Refuse(AccessRefuse),
@@ -267,7 +270,8 @@ pub(crate) struct AccessAsk {
     /// Whom to ask.
     #[arg(long, value_name = "PSEUDONYM")]
     pub(crate) patient: Pseudonym,
-    /// For what: TREAT, HPAYMT, HOPERAT, HRESCH; may be repeated.
+    /// For what: TREAT (treatment), HPAYMT (payment), HOPERAT (operations), HRESCH (research); may
+    /// be repeated.
     #[arg(long, required = true)]
     pub(crate) purpose: Vec<Purpose>,
     /// Which record types; may be repeated. All, if left out.
@@ -291,7 +295,7 @@ pub(crate) struct AccessAsk {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("whose").required(true).args(["patient", "requester"])))]
+#[command(group(ArgGroup::new("whose").args(["patient", "requester"])))]
 pub(crate) struct AccessList {
     /// Requests to this patient.
     #[arg(long, value_name = "PSEUDONYM")]

@@ -23,7 +23,7 @@ pub(crate) struct VerifyArgs {
     /// Read the record too, which is recorded as every read, and check object and readings.
     #[arg(long, requires = "purpose", requires = "record", conflicts_with_all = ["bundle", "sealed", "content"])]
     pub(crate) read: bool,
-    /// Why you read it.
+    /// Why you read it: TREAT, HPAYMT, HOPERAT, HRESCH, PATRQT or BTG.
     #[arg(long, requires = "read")]
     pub(crate) purpose: Option<Purpose>,
     /// For which project you read it.
@@ -55,7 +55,7 @@ pub(crate) struct RecordsProve {
     /// The opened content, if you have it; else the record is read for it.
     #[arg(long, value_name = "FILE")]
     pub(crate) content: Option<PathBuf>,
-    /// Why you read it.
+    /// Why you read it: TREAT, HPAYMT, HOPERAT, HRESCH, PATRQT or BTG.
     #[arg(long)]
     pub(crate) purpose: Option<Purpose>,
     /// For which project you read it.

@@ -15,7 +15,8 @@ pub(crate) enum EmergenciesCommand {
     /// Break the glass: for at most four hours you may read a patient's records with purpose BTG.
     /// The patient and the privacy officers are told, of this and of every read.
     Declare(EmergenciesDeclare),
-    /// List emergencies.
+    /// List emergencies: of a patient, or of an organisation's patients. Without an option, yours
+    /// as a patient, or those of your organisation.
     List(EmergenciesList),
     /// Close the review of an emergency.
     Review(EmergenciesReview),
@@ -81,7 +82,7 @@ pub(crate) struct EmergenciesDeclare {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("whose").required(true).args(["patient", "organization"])))]
+#[command(group(ArgGroup::new("whose").args(["patient", "organization"])))]
 pub(crate) struct EmergenciesList {
     /// Of this patient.
     #[arg(long, value_name = "PSEUDONYM")]
@@ -115,7 +116,8 @@ pub(crate) struct NoticesArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReadsCommand {
-    /// List reads and denials.
+    /// List reads and denials. Without an option, those of your records as a patient, or your own;
+    /// auditors and administrators see with a period alone what concerns their organisation.
     List(ReadsList),
     /// Show one read or denial in full.
     Show(ReadsShow),

@@ -32,9 +32,9 @@ pub(crate) enum RecordsCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordsList {
-    /// Whose records.
+    /// Whose records; your own, if left out.
     #[arg(long, value_name = "PSEUDONYM")]
-    pub(crate) patient: Pseudonym,
+    pub(crate) patient: Option<Pseudonym>,
     /// Only this type (LOINC code or category).
     #[arg(long = "type", value_name = "CODE")]
     pub(crate) record_type: Option<RecordType>,
@@ -64,7 +64,8 @@ pub(crate) struct RecordsRead {
     /// Only records with a reading at or before this time.
     #[arg(long, value_name = "TIME", conflicts_with = "record")]
     pub(crate) to: Option<UtcTime>,
-    /// Why you read: TREAT, HPAYMT, HOPERAT, HRESCH, PATRQT or BTG.
+    /// Why you read: TREAT (treatment), HPAYMT (payment), HOPERAT (operations), HRESCH
+    /// (research), PATRQT (a patient's or guardian's own wish) or BTG (a declared emergency).
     #[arg(long)]
     pub(crate) purpose: Purpose,
     /// For which project, if a grant is for one.
@@ -80,7 +81,7 @@ pub(crate) struct RecordsSignRead {
     /// The record.
     #[arg(long, value_name = "ID")]
     pub(crate) record: RecordId,
-    /// Why you read.
+    /// Why you read: TREAT, HPAYMT, HOPERAT, HRESCH, PATRQT or BTG.
     #[arg(long)]
     pub(crate) purpose: Purpose,
     /// For which project.
@@ -93,7 +94,7 @@ pub(crate) struct RecordsExplain {
     /// The record.
     #[arg(long, value_name = "ID")]
     pub(crate) record: RecordId,
-    /// Why it would be read.
+    /// Why it would be read: TREAT, HPAYMT, HOPERAT, HRESCH, PATRQT or BTG.
     #[arg(long)]
     pub(crate) purpose: Purpose,
     /// Who would read; you, if left out. Patients ask about others so.

@@ -41,8 +41,9 @@ pub(crate) struct RuleArgs {
     /// Only data before this time.
     #[arg(long, value_name = "TIME")]
     pub(crate) data_until: Option<UtcTime>,
-    /// For what: TREAT, HPAYMT, HOPERAT, HRESCH, PATRQT, BTG; may be repeated. A denial without
-    /// any is for all but emergencies (BTG).
+    /// For what: TREAT (treatment), HPAYMT (payment), HOPERAT (operations), HRESCH (research),
+    /// PATRQT (a patient's or guardian's own wish), BTG (a declared emergency); may be repeated. A
+    /// denial without any is for all but emergencies.
     #[arg(long)]
     pub(crate) purpose: Vec<Purpose>,
     /// Only for this project, such as a study.
