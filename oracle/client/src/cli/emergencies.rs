@@ -34,7 +34,7 @@ pub(crate) async fn declare(client: &Client, args: &EmergenciesDeclare, out: Out
     };
     emergency
         .validate(now)
-        .map_err(|error| anyhow::anyhow!("it is not {}", error.expected))?;
+        .map_err(|error| anyhow::anyhow!("what is declared must be {}", error.expected))?;
     let (id, until) = (emergency.emergency_id, emergency.valid_until);
     let recorded = client.declare_emergency(emergency).await?;
     out.recorded(

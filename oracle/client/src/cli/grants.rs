@@ -42,7 +42,10 @@ pub(crate) async fn give(client: &Client, args: &GrantsGive, out: Output) -> Res
     };
     let shares = shares(client, &grant.rule);
     let recorded = client.give_grant(grant, args.patient).await?;
-    let mut sentence = format!("grant {grant_id} {done} until {valid_until}");
+    let mut sentence = format!(
+        "grant {grant_id} {done} until {}",
+        wording::end(valid_until)
+    );
     if asked.is_some() {
         sentence.push_str(", which accepts the request");
     }
@@ -155,7 +158,11 @@ pub(crate) async fn show(client: &Client, args: &GrantsShow, out: Output) -> Res
         ),
         format!("  data      {}", wording::data(&grant.rule)),
         format!("  purposes  {}", wording::purposes(&grant.rule)),
-        format!("  valid     {} to {}", grant.valid_from, grant.valid_until),
+        format!(
+            "  valid     {} to {}",
+            grant.valid_from,
+            wording::end(grant.valid_until)
+        ),
         format!("  given     {} by {}", entry.given_at, entry.given_by),
     ];
     if let Some(max) = grant.max_reads {
@@ -187,7 +194,7 @@ pub(crate) async fn list(client: &Client, args: &GrantsList, out: Output) -> Res
             wording::data(&grant.rule),
             wording::purposes(&grant.rule),
             grant.valid_from.to_string(),
-            grant.valid_until.to_string(),
+            wording::end(grant.valid_until),
             format!("{:?}", entry.status).to_lowercase(),
         ]
     })?;

@@ -92,7 +92,12 @@ pub(crate) async fn rotate(profile: &Profile, args: &KeysRotate, out: Output) ->
             "elsewhere": outcome.elsewhere,
             "previous": (!forgotten).then_some(&previous),
         }),
-        &sentence(&kid, &outcome, (!forgotten).then_some(&*previous), &me),
+        &sentence(
+            &kid,
+            &outcome,
+            (!forgotten).then_some(&*previous),
+            (&me, client.custody()),
+        ),
     )?;
     Ok(())
 }
@@ -131,7 +136,7 @@ fn sentence(
     kid: &str,
     outcome: &custody::Outcome,
     previous: Option<&Path>,
-    me: &Participant,
+    (me, custody): (&Participant, Custody),
 ) -> String {
     let mut lines = vec![format!("your key is now {kid}")];
     if me.role == Role::Patient {
@@ -139,6 +144,12 @@ fn sentence(
             "{} records are wrapped for it, {} are not yet",
             outcome.records, outcome.pending
         ));
+        if outcome.pending > 0 && custody == Custody::Organization {
+            lines.push(
+                "your organisation's oracle wraps them by itself, which takes a few minutes"
+                    .to_owned(),
+            );
+        }
     }
     for msp_id in &outcome.elsewhere {
         lines.push(format!(

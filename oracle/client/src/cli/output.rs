@@ -81,6 +81,9 @@ impl Output {
             return self.lines(items);
         }
         let mut stdout = io::stdout().lock();
+        if items.is_empty() {
+            return writeln!(stdout, "none");
+        }
         let rows: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned))
             .chain(items.iter().map(row))
             .collect();
@@ -117,11 +120,10 @@ fn advice(error: &anyhow::Error) -> Option<String> {
         return Some("publish the same readings again: none is stored twice".to_owned());
     }
     let error = error.downcast_ref::<ClientError>()?;
-    if let Some(read_id) = error.denied_read() {
-        return Some(format!(
-            "`salus records explain` says which grant is missing, `salus access ask` asks the \
-             patient for it; the denial is on the ledger as transaction {read_id}"
-        ));
+    if error.denied_read().is_some() {
+        return Some(
+            "`salus records explain` lists every rule about it, and what each lacks".to_owned(),
+        );
     }
     match error {
         ClientError::Unreachable { .. } => {

@@ -76,7 +76,7 @@ pub(crate) async fn list(client: &Client, args: &PoliciesList, out: Output) -> R
             policy.valid_from.to_string(),
             policy
                 .valid_until
-                .map_or_else(|| "open end".to_owned(), |until| until.to_string()),
+                .map_or_else(|| "open end".to_owned(), wording::end),
             format!("{:?}", entry.status).to_lowercase(),
         ]
     })?;

@@ -1,7 +1,7 @@
 //! Rules, reasons and happenings in words.
 
 use contract_interface::{
-    Decision, Grantee, ReasonCode, Rule,
+    Decision, Grantee, ReasonCode, Rule, UtcTime,
     access::{Author, Happening, Recipient, RuleRef, SecurityLabel},
 };
 
@@ -100,6 +100,15 @@ pub(crate) fn purposes(rule: &Rule) -> String {
         text.push_str(&format!(" for {project}"));
     }
     text
+}
+
+/// Until when something holds.
+pub(crate) fn end(time: UtcTime) -> String {
+    if time == UtcTime::MAX {
+        "open end".to_owned()
+    } else {
+        time.to_string()
+    }
 }
 
 /// Which rule, in words.
