@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often the background jobs of an oracle in a run look for work.
-const JOBS_INTERVAL: &str = "100ms";
+const JOBS_INTERVAL: &str = "500ms";
 
 /// Who holds the keys of the records that an oracle registers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -167,32 +167,24 @@ impl System {
             ipfs_api: ipfs.api.clone(),
             ..OracleSettings::default()
         };
-        let oracle = Oracle::start(&consortium, network.info(), &settings).await?;
-        let mut system = Self {
+        // The second oracle's store and keys take their time beside the first oracle's start.
+        let (oracle, store) = tokio::try_join!(
+            Oracle::start(&consortium, network.info(), &settings),
+            prepare_second(setup, &consortium)
+        )?;
+        let second = match store {
+            Some(store) => Some(start_second(&consortium, network.info(), store).await?),
+            None => None,
+        };
+        Ok(Self {
             dir,
             network,
             chaincode,
             ipfs,
             oracle,
-            second: None,
+            second,
             consortium,
-        };
-        if setup.second_oracle {
-            system.start_second(setup.platform.ipfs).await?;
-        }
-        Ok(system)
-    }
-
-    async fn start_second(&mut self, kind: ipfs::Kind) -> Result<()> {
-        let store = Ipfs::start_named(kind, &self.dir, "ipfs-2").await?;
-        let settings = OracleSettings {
-            name: SECOND_ORACLE.to_owned(),
-            organization: 1,
-            ipfs_api: store.api.clone(),
-            ..OracleSettings::default()
-        };
-        self.second = Some((self.start_oracle(&settings).await?, store));
-        Ok(())
+        })
     }
 
     /// Starts one more oracle.
@@ -267,6 +259,31 @@ impl System {
         all.extend(self.network.processes());
         all
     }
+}
+
+async fn prepare_second(setup: &Setup, consortium: &Consortium) -> Result<Option<Ipfs>> {
+    if !setup.second_oracle {
+        return Ok(None);
+    }
+    let keys = consortium.clone();
+    let enrolled = tokio::task::spawn_blocking(move || keys.enrol_oracle(SECOND_ORACLE, 1));
+    let store = Ipfs::start_named(setup.platform.ipfs, consortium.run_dir(), "ipfs-2").await?;
+    enrolled.await??;
+    Ok(Some(store))
+}
+
+async fn start_second(
+    consortium: &Consortium,
+    info: &network::NetworkInfo,
+    store: Ipfs,
+) -> Result<(Oracle, Ipfs)> {
+    let settings = OracleSettings {
+        name: SECOND_ORACLE.to_owned(),
+        organization: 1,
+        ipfs_api: store.api.clone(),
+        ..OracleSettings::default()
+    };
+    Ok((Oracle::start(consortium, info, &settings).await?, store))
 }
 
 /// Deploys the contracts, the first time, and starts them.
