@@ -38,7 +38,13 @@ async fn patient_keeps_the_keys(platform: Platform) {
     let patient = running.cast.patients[0].clone();
     let provider = running.cast.provider.clone();
     let line = heart_rate(62, 1);
-    let published = publish(&running, &patient, &[line.clone()], WaitFor::Receipts).await;
+    let published = publish(
+        &running,
+        &patient,
+        std::slice::from_ref(&line),
+        WaitFor::Receipts,
+    )
+    .await;
     let record = published[0];
 
     // Registered with one wrap, which the oracle's key does not open.
