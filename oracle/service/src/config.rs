@@ -14,6 +14,7 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,6 +118,19 @@ pub struct MqttConfig {
     pub client_msp_dir: PathBuf,
     /// `insecure_listen`: a second port without TLS, for development on loopback only.
     pub insecure_listen: Option<SocketAddr>,
+    /// `device_messages_per_second`, `device_burst`: what one device may publish, over all its connections.
+    pub device_rate: Option<MessageRate>,
+    /// `organization_messages_per_second`, `organization_burst`: what all devices may publish together.
+    pub organization_rate: Option<MessageRate>,
+}
+
+/// Messages that may be published; what is above is read later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageRate {
+    /// Messages a second in the long run.
+    pub per_second: NonZeroU32,
+    /// Messages at once after a pause; a second's worth unless configured.
+    pub burst: NonZeroU32,
 }
 
 /// `[rest]`.

@@ -34,6 +34,7 @@ const SECTIONS: [&str; 10] = [
 ];
 /// `[rest] concurrent_requests`: a number of requests.
 const CONCURRENT_REQUESTS: RangeInclusive<u64> = 1..=65_536;
+const MESSAGES: RangeInclusive<u32> = 1..=1_000_000;
 /// `[pipeline] segment_readings`: a number of readings.
 const SEGMENT_READINGS: RangeInclusive<u64> = 1..=100_000;
 /// `[pipeline] register_batch`: records; the contract refuses more than 500 in one transaction.
@@ -252,12 +253,47 @@ impl Sections {
                 Some(address)
             }
         };
+        let device_rate = self.message_rate(
+            ["mqtt.device_messages_per_second", "mqtt.device_burst"],
+            [raw.device_messages_per_second, raw.device_burst],
+        );
+        let organization_rate = self.message_rate(
+            [
+                "mqtt.organization_messages_per_second",
+                "mqtt.organization_burst",
+            ],
+            [raw.organization_messages_per_second, raw.organization_burst],
+        );
         Some(MqttConfig {
             listen: listen?,
             certificate_file: certificate_file?,
             key_file: key_file?,
             client_msp_dir: client_msp_dir?,
             insecure_listen,
+            device_rate,
+            organization_rate,
+        })
+    }
+
+    /// No number means no limit; a burst without a number limits nothing and is a mistake.
+    fn message_rate(&mut self, keys: [&str; 2], values: [Option<u32>; 2]) -> Option<MessageRate> {
+        let [per_second, burst] = values;
+        let Some(per_second) = per_second else {
+            if burst.is_some() {
+                self.problem(keys[1], format!("needs {}", keys[0]));
+            }
+            return None;
+        };
+        let per_second = self.within(keys[0], per_second, &MESSAGES, u32::to_string)?;
+        let burst = self.within(
+            keys[1],
+            burst.unwrap_or(per_second),
+            &MESSAGES,
+            u32::to_string,
+        )?;
+        Some(MessageRate {
+            per_second: NonZeroU32::new(per_second)?,
+            burst: NonZeroU32::new(burst)?,
         })
     }
 

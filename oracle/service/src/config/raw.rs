@@ -54,6 +54,10 @@ pub(super) struct RawMqtt {
     pub(super) key_file: Option<String>,
     pub(super) client_msp_dir: Option<String>,
     pub(super) insecure_listen: Option<String>,
+    pub(super) device_messages_per_second: Option<u32>,
+    pub(super) device_burst: Option<u32>,
+    pub(super) organization_messages_per_second: Option<u32>,
+    pub(super) organization_burst: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

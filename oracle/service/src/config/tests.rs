@@ -53,6 +53,9 @@ certificate_file = "mqtt.crt"
 key_file = "mqtt.key"
 client_msp_dir = "devices/msp"
 insecure_listen = "127.0.0.1:1883"
+device_messages_per_second = 200
+device_burst = 1000
+organization_messages_per_second = 5000
 [rest]
 listen = "0.0.0.0:8443"
 certificate_file = "rest.crt"
@@ -144,6 +147,7 @@ fn a_minimal_file_gets_the_defaults() {
     assert_eq!(config.fabric.chaincode, DEFAULT_CHAINCODE);
     assert_eq!(mqtt.listen.to_string(), DEFAULT_LISTEN);
     assert_eq!(mqtt.insecure_listen, None);
+    assert_eq!((mqtt.device_rate, mqtt.organization_rate), (None, None));
     assert_eq!(rest.listen.to_string(), DEFAULT_LISTEN);
     assert!(!rest.open_for_readers);
     assert_eq!(rest.max_body, DEFAULT_MAX_BODY);
@@ -184,6 +188,12 @@ fn a_full_file_is_read_as_written() {
         mqtt.insecure_listen.map(|address| address.port()),
         Some(1883)
     );
+    let rate = |rate: Option<MessageRate>| {
+        let rate = rate.expect("a rate is set");
+        (rate.per_second.get(), rate.burst.get())
+    };
+    assert_eq!(rate(mqtt.device_rate), (200, 1000));
+    assert_eq!(rate(mqtt.organization_rate), (5000, 5000));
     assert_eq!(rest.organizations.len(), 2);
     assert_eq!(rest.concurrent_requests, 8);
     assert_eq!(rest.request_timeout, Duration::from_secs(30));
@@ -247,6 +257,21 @@ custody"#,
             r#""127.0.0.1:1883""#,
             r#""0.0.0.0:1883""#,
             "mqtt.insecure_listen",
+        ),
+        (
+            "device_messages_per_second = 200",
+            "device_messages_per_second = 0",
+            "mqtt.device_messages_per_second",
+        ),
+        (
+            "device_burst = 1000",
+            "device_burst = 1000001",
+            "mqtt.device_burst",
+        ),
+        (
+            "organization_messages_per_second = 5000",
+            "organization_burst = 5000",
+            "mqtt.organization_burst",
         ),
         (r#""0.0.0.0:8443""#, r#""localhost:8443""#, "rest.listen"),
         (

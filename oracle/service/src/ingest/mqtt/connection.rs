@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::delivery::{DeviceLink, Outgoing};
 use super::outbound::Outbound;
+use super::pace::{Paid, Wait};
 use super::refusal;
 use super::sessions::{Lease, Thumbprint};
 use super::wire::{self, FromDevice, Incoming, Version, WireError};
@@ -61,6 +62,13 @@ struct Asked {
     result: Result<Taken, IntakeError>,
 }
 
+/// A PUBLISH that came too early.
+struct Held {
+    publish: Box<Incoming>,
+    until: Instant,
+    paid: Paid,
+}
+
 type Asking = Pin<Box<dyn Future<Output = Asked> + Send>>;
 type Waiting = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
@@ -90,6 +98,10 @@ pub(super) struct Connection<S> {
     pub(super) subscriptions: Vec<(String, u8)>,
     last_packet: Instant,
     packet_began: Option<Instant>,
+    /// A PUBLISH above the rate. While it waits nothing more is read.
+    held: Option<Held>,
+    /// Since when the device has been above its own rate without a pause.
+    above_since: Option<Instant>,
     /// The place of the large packet that is being read.
     large: Option<OwnedSemaphorePermit>,
     /// The wait for that place. While it lasts nothing more is read, but everything else goes on: what this
@@ -112,6 +124,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             subscriptions: Vec::new(),
             last_packet: Instant::now(),
             packet_began: None,
+            held: None,
+            above_since: None,
             large: None,
             large_wait: None,
         }
@@ -191,6 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     self.packet_began = Some(Instant::now());
                     Ok(())
                 }
+                held = held_maybe(&mut self.held) => self.pace(held.publish, held.paid).await,
                 // Before the reading, so that a device that never pauses is checked nevertheless.
                 _ = recheck.tick() => self.recheck().await,
                 message = next_message(&mut self.link), if room => match message {
@@ -214,6 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// No more is read than the journal can take: back-pressure reaches the device through TCP.
     fn may_read(&self) -> bool {
         self.large_wait.is_none()
+            && self.held.is_none()
             && self.asking.len() < usize::from(RECEIVE_MAXIMUM)
             && self.asking_bytes < IN_FLIGHT_BYTES_MAX
     }
@@ -258,7 +274,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             };
             self.on_packet(packet).await?;
             // A message on its way to the disk has taken its place along.
-            self.large = None;
+            if self.held.is_none() {
+                self.large = None;
+            }
         }
         Ok(())
     }
@@ -284,7 +302,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     async fn on_packet(&mut self, packet: FromDevice) -> Result<(), End> {
         match packet {
-            FromDevice::Publish(publish) => self.on_publish(*publish).await,
+            FromDevice::Publish(publish) => self.at_its_time(publish).await,
             FromDevice::PubAck(pkid) => self.acknowledged(pkid).await,
             FromDevice::PubRel(pkid) => {
                 let known = self.peer.lease.unreleased.remove(&pkid);
@@ -312,6 +330,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
             FromDevice::Disconnect => Err(End::Gone),
         }
+    }
+
+    async fn at_its_time(&mut self, publish: Box<Incoming>) -> Result<(), End> {
+        self.pace(publish, Paid::default()).await?;
+        match &self.held {
+            None => self.above_since = None,
+            Some(_) => metrics::counter!("salus_mqtt_delayed_total").increment(1),
+        }
+        Ok(())
+    }
+
+    /// Takes a PUBLISH if the rate allows; else it waits and nothing is read behind it.
+    async fn pace(&mut self, publish: Box<Incoming>, mut paid: Paid) -> Result<(), End> {
+        match self.front.pace.pass(&self.peer.device, &mut paid) {
+            Ok(()) => self.on_publish(*publish).await,
+            Err(wait) => {
+                self.above_rate(wait)?;
+                let until = Instant::now() + wait.time();
+                self.held = Some(Held {
+                    publish,
+                    until,
+                    paid,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Other devices' messages are no fault of this one; its own for long are.
+    fn above_rate(&mut self, wait: Wait) -> Result<(), End> {
+        if let Wait::Device(_) = wait {
+            let since = *self.above_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.front.limits.above_rate {
+                let code = DisconnectReasonCode::MessageRateTooHigh;
+                return Err(End::Tell(code, "message-rate-too-high"));
+            }
+        }
+        Ok(())
     }
 
     async fn on_publish(&mut self, publish: Incoming) -> Result<(), End> {
@@ -469,6 +525,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
             Ok(Err(_)) | Err(_) => Err(End::Gone),
         }
+    }
+}
+
+/// The message that waits for its time; never, if none does.
+async fn held_maybe(held: &mut Option<Held>) -> Held {
+    if let Some(waiting) = held {
+        tokio::time::sleep_until(waiting.until).await;
+    }
+    match held.take() {
+        Some(held) => held,
+        None => std::future::pending().await,
     }
 }
 

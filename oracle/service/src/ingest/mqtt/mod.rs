@@ -9,6 +9,7 @@ mod connection;
 mod delivery;
 mod greeting;
 mod outbound;
+mod pace;
 mod refusal;
 mod reply;
 mod sessions;
@@ -41,6 +42,7 @@ pub use tls::{DeviceMsp, TlsError};
 use super::intake::Intake;
 use crate::config::MqttConfig;
 use greeting::Identity;
+use pace::Pace;
 use sessions::Sessions;
 
 /// Messages of one device in the works at the same time (MQTT 5 Receive Maximum).
@@ -69,6 +71,8 @@ pub struct Limits {
     pub handshake: Duration,
     /// Time for connections to end when the front stops.
     pub drain: Duration,
+    /// Time a device may stay above its rate of messages before it is sent away.
+    pub above_rate: Duration,
 }
 
 impl Default for Limits {
@@ -79,6 +83,7 @@ impl Default for Limits {
             packet_bytes: 8 << 20,
             handshake: Duration::from_secs(10),
             drain: Duration::from_secs(15),
+            above_rate: Duration::from_secs(60),
         }
     }
 }
@@ -118,6 +123,7 @@ struct Front {
     seats: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    pace: Pace,
     stopping: CancellationToken,
 }
 
@@ -181,6 +187,7 @@ impl BoundFront {
                 seats: Arc::new(Semaphore::new(limits.connections)),
                 handshakes: Arc::new(Semaphore::new(limits.handshakes)),
                 large: Arc::new(Semaphore::new(LARGE_PACKETS_MAX)),
+                pace: Pace::new(config.device_rate, config.organization_rate),
                 stopping: CancellationToken::new(),
             }),
             secure,
@@ -228,7 +235,10 @@ impl BoundFront {
                         admit(&front, &mut connections, stream, None);
                     }
                 }
-                _ = reload.tick() => reload_msp(&front).await,
+                _ = reload.tick() => {
+                    front.pace.forget_quiet();
+                    reload_msp(&front).await;
+                }
             }
             metrics::gauge!("salus_mqtt_connections").set(front.sessions.connected() as f64);
         }

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{BoundFront, Delivery, Limits};
-use crate::config::MqttConfig;
+use crate::config::{MessageRate, MqttConfig};
 use crate::ingest::directory::{DeviceDirectory, Registry};
 use crate::ingest::intake::Intake;
 use crate::journal::{self, Journal};
@@ -80,6 +80,24 @@ impl Rig {
 
     /// The journal waits for `window` before each sync.
     pub(super) async fn with_window(limits: Limits, journal_bytes: u64, window: Duration) -> Self {
+        Self::build(limits, journal_bytes, window, (None, None)).await
+    }
+
+    /// With rates of messages for a device and for all of them.
+    pub(super) async fn with_rates(
+        limits: Limits,
+        device: Option<MessageRate>,
+        organization: Option<MessageRate>,
+    ) -> Self {
+        Self::build(limits, 1 << 30, Duration::ZERO, (device, organization)).await
+    }
+
+    async fn build(
+        limits: Limits,
+        journal_bytes: u64,
+        window: Duration,
+        rates: (Option<MessageRate>, Option<MessageRate>),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let msp_id = fabric_msp::MspId::parse("Org1MSP").unwrap();
         let organization =
@@ -121,6 +139,8 @@ impl Rig {
             key_file: dir.path().join("server.key"),
             client_msp_dir: organization.msp_folder(),
             insecure_listen: Some(any),
+            device_rate: rates.0,
+            organization_rate: rates.1,
         };
         let front = BoundFront::bind(&config, msp_id, limits, intake, delivery.clone())
             .await
