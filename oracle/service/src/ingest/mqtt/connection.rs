@@ -36,8 +36,6 @@ const PACKET_TIMEOUT: Duration = Duration::from_secs(120);
 const LINGER: Duration = Duration::from_secs(2);
 /// Bytes read from a refused device at most.
 const LINGER_BYTES: usize = 32 << 20;
-/// Certificate and registration are checked again this often.
-const RECHECK: Duration = Duration::from_secs(60);
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -70,7 +68,9 @@ struct Held {
 }
 
 type Asking = Pin<Box<dyn Future<Output = Asked> + Send>>;
-type Waiting = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+type Waiting = Pin<Box<dyn Future<Output = Option<Place>> + Send>>;
+/// One of the device's own places for large packets, and one of all devices'.
+type Place = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// Who is at the other end, once its CONNECT was accepted.
 pub(super) struct Peer {
@@ -103,7 +103,7 @@ pub(super) struct Connection<S> {
     /// Since when the device has been above its own rate without a pause.
     above_since: Option<Instant>,
     /// The place of the large packet that is being read.
-    large: Option<OwnedSemaphorePermit>,
+    large: Option<Place>,
     /// The wait for that place. While it lasts nothing more is read, but everything else goes on: what this
     /// connection asked of the journal may hold the places that others wait for.
     large_wait: Option<Waiting>,
@@ -175,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     async fn run(&mut self) -> End {
-        let mut recheck = tokio::time::interval(RECHECK);
+        let mut recheck = tokio::time::interval(self.front.limits.recheck);
         recheck.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         recheck.reset();
         let stopping = self.front.stopping.clone();
@@ -285,8 +285,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn want_place_for_large(&mut self) {
         let large = wire::announced(&self.input).is_some_and(|bytes| bytes > LARGE_PACKET_BYTES);
         if large && self.large.is_none() && self.large_wait.is_none() {
-            let places = Arc::clone(&self.front.large);
-            self.large_wait = Some(Box::pin(async move { places.acquire_owned().await.ok() }));
+            let own = Arc::clone(&self.peer.lease.large);
+            let shared = Arc::clone(&self.front.large);
+            // The device's own first: one that waits for itself must not hold what others could use.
+            self.large_wait = Some(Box::pin(async move {
+                let own = own.acquire_owned().await.ok()?;
+                Some((own, shared.acquire_owned().await.ok()?))
+            }));
         }
     }
 
@@ -540,7 +545,7 @@ async fn held_maybe(held: &mut Option<Held>) -> Held {
 }
 
 /// The place waited for; never, if none is.
-async fn wait_maybe(waiting: &mut Option<Waiting>) -> Option<OwnedSemaphorePermit> {
+async fn wait_maybe(waiting: &mut Option<Waiting>) -> Option<Place> {
     match waiting {
         Some(waiting) => waiting.await,
         None => std::future::pending().await,

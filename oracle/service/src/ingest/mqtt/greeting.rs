@@ -77,7 +77,8 @@ pub(super) async fn welcome<S>(
             Ok(Err(error)) => {
                 tracing::info!(?error, "no CONNECT");
                 if matches!(error, Some(WireError::Version)) {
-                    send(&mut stream, Version::V4, reply::wrong_version()).await;
+                    let answer = reply::wrong_version();
+                    send(&front, &mut stream, Version::V4, answer).await;
                 }
                 return;
             }
@@ -93,9 +94,9 @@ pub(super) async fn welcome<S>(
         Ok(_) => admit(&front, identity, greeting).await,
         Err(_) => Err(ConnectRefusal::Busy),
     };
-    drop(handshake);
     match admitted {
         Ok((peer, welcome)) => {
+            drop(handshake);
             tracing::debug!(device = %peer.device, ?version, "device connected");
             Connection::new(front, stream, input, peer)
                 .serve(welcome)
@@ -105,19 +106,35 @@ pub(super) async fn welcome<S>(
             metrics::counter!("salus_mqtt_connects_refused_total", "reason" => refusal.name())
                 .increment(1);
             tracing::info!(reason = refusal.name(), "device refused");
-            send(&mut stream, version, reply::unwelcome(refusal, version)).await;
+            // Who was refused and stays on the line counts as unfinished, so that such are bounded, too.
+            drop(seat);
+            let answer = reply::unwelcome(refusal, version);
+            send(&front, &mut stream, version, answer).await;
+            drop(handshake);
         }
     }
-    drop(seat);
 }
 
-async fn send<S>(stream: &mut S, version: Version, packet: Packet)
+async fn send<S>(front: &Front, stream: &mut S, version: Version, packet: Packet)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut bytes = BytesMut::new();
-    if version.encode(packet, &mut bytes).is_ok() && stream.write_all(&bytes).await.is_ok() {
-        linger(stream).await;
+    if version.encode(packet, &mut bytes).is_err() {
+        return;
+    }
+    let sent = async {
+        if stream.write_all(&bytes).await.is_ok() && stream.flush().await.is_ok() {
+            linger(stream).await;
+        }
+    };
+    tokio::select! {
+        () = front.stopping.cancelled() => {}
+        sent = tokio::time::timeout(front.limits.handshake, sent) => {
+            if sent.is_err() {
+                tracing::info!("the refusal could not be sent in time");
+            }
+        }
     }
 }
 

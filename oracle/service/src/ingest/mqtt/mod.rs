@@ -51,10 +51,6 @@ pub const RECEIVE_MAXIMUM: u16 = 128;
 const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
 /// A packet of more bytes needs one of the places for large ones before its body is read.
 const LARGE_PACKET_BYTES: usize = 64 << 10;
-/// Large packets in memory at the same time, of all devices; with the largest packet this bounds their bytes.
-const LARGE_PACKETS_MAX: usize = 32;
-/// The CRL and the CAs are read again this often.
-const MSP_RELOAD: Duration = Duration::from_secs(30);
 /// Pause after an accept that failed for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -67,10 +63,16 @@ pub struct Limits {
     pub handshakes: usize,
     /// Bytes of a packet after its fixed header.
     pub packet_bytes: usize,
+    /// Large packets in memory at the same time, of all devices; with the largest packet this bounds their bytes.
+    pub large_packets: usize,
     /// Time for the TLS handshake, and again for the CONNECT.
     pub handshake: Duration,
     /// Time for connections to end when the front stops.
     pub drain: Duration,
+    /// Certificate and registration of a connected device are checked again this often.
+    pub recheck: Duration,
+    /// Revocation list and CAs are read again this often.
+    pub msp_reload: Duration,
     /// Time a device may stay above its rate of messages before it is sent away.
     pub above_rate: Duration,
 }
@@ -81,8 +83,11 @@ impl Default for Limits {
             connections: 10_000,
             handshakes: 512,
             packet_bytes: 8 << 20,
+            large_packets: 32,
             handshake: Duration::from_secs(10),
             drain: Duration::from_secs(15),
+            recheck: Duration::from_secs(60),
+            msp_reload: Duration::from_secs(30),
             above_rate: Duration::from_secs(60),
         }
     }
@@ -186,7 +191,7 @@ impl BoundFront {
                 sessions: Arc::new(Sessions::default()),
                 seats: Arc::new(Semaphore::new(limits.connections)),
                 handshakes: Arc::new(Semaphore::new(limits.handshakes)),
-                large: Arc::new(Semaphore::new(LARGE_PACKETS_MAX)),
+                large: Arc::new(Semaphore::new(limits.large_packets)),
                 pace: Pace::new(config.device_rate, config.organization_rate),
                 stopping: CancellationToken::new(),
             }),
@@ -217,7 +222,7 @@ impl BoundFront {
             insecure,
         } = self;
         let mut connections = JoinSet::new();
-        let mut reload = tokio::time::interval(MSP_RELOAD);
+        let mut reload = tokio::time::interval(front.limits.msp_reload);
         reload.reset();
         loop {
             tokio::select! {

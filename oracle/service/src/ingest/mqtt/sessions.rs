@@ -1,19 +1,24 @@
 //! Who is connected: one holder per device and client identifier, taken over only under the same certificate.
 //!
 //! A device has a fixed number of slots. The slot, not the client identifier, names its link to the router, so that
-//! what the router remembers is bounded by devices, whatever identifiers they make up.
+//! what the router remembers is bounded by devices, whatever identifiers they make up. When all slots are taken, the
+//! session that has been without a connection for longest gives way: a device that makes up a new identifier at each
+//! start must not lock itself out.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use contract_interface::DeviceId;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::ConnectRefusal;
 
 /// Sessions of one device, connected or kept.
 pub(super) const SLOTS_MAX: usize = 8;
+/// Large packets of one device in memory at the same time, so that a few devices cannot take every place.
+pub(super) const LARGE_PER_DEVICE: usize = 4;
 /// A holder that was told to leave has this time to do so.
 const LEAVING: Duration = Duration::from_secs(10);
 
@@ -26,6 +31,8 @@ struct Slot {
     client_id: Option<String>,
     /// Until when the session is kept after its connection ends.
     kept_until: Option<Instant>,
+    /// When its connection ended.
+    left_at: Option<Instant>,
     holder: Option<Holder>,
     /// Packet identifiers of QoS 2 messages that are kept and not yet released.
     unreleased: HashSet<u16>,
@@ -44,9 +51,43 @@ impl Slot {
     }
 }
 
+/// What is known of one device.
+#[derive(Debug)]
+struct Known {
+    slots: Vec<Slot>,
+    large: Arc<Semaphore>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            large: Arc::new(Semaphore::new(LARGE_PER_DEVICE)),
+        }
+    }
+}
+
+/// Where a new session goes: a free slot, a new one, or that of the kept session left longest ago.
+fn place(slots: &mut Vec<Slot>, now: Instant) -> Option<usize> {
+    if let Some(free) = slots.iter().position(|slot| slot.is_free(now)) {
+        return Some(free);
+    }
+    if slots.len() < SLOTS_MAX {
+        slots.push(Slot::default());
+        return Some(slots.len() - 1);
+    }
+    let kept = slots
+        .iter()
+        .enumerate()
+        .filter(|(_, slot)| slot.holder.is_none());
+    let (oldest, _) = kept.min_by_key(|(_, slot)| slot.left_at)?;
+    metrics::counter!("salus_mqtt_sessions_given_up_total").increment(1);
+    Some(oldest)
+}
+
 /// All sessions. The lock is held for a look-up, never across an await.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<HashMap<DeviceId, Vec<Slot>>>);
+pub(super) struct Sessions(Mutex<HashMap<DeviceId, Known>>);
 
 /// A connection's hold on its session; gives it back when dropped.
 #[derive(Debug)]
@@ -62,10 +103,12 @@ pub(super) struct Lease {
     pub(super) resumed: bool,
     /// QoS 2 messages kept and not yet released.
     pub(super) unreleased: HashSet<u16>,
+    /// The device's places for large packets, whatever its connections.
+    pub(super) large: Arc<Semaphore>,
 }
 
 impl Sessions {
-    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Vec<Slot>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,7 +149,7 @@ impl Sessions {
     ) -> Result<Lease, Attempt> {
         let now = Instant::now();
         let mut devices = self.lock();
-        let slots = devices.entry(device.clone()).or_default();
+        let Known { slots, large } = devices.entry(device.clone()).or_default();
         let known = slots
             .iter()
             .position(|slot| slot.client_id.as_deref() == Some(client_id));
@@ -117,14 +160,9 @@ impl Sessions {
             holder.leave.cancel();
             return Err(Attempt::Wait(holder.left.clone()));
         }
-        let slot = match known.or_else(|| slots.iter().position(|slot| slot.is_free(now))) {
-            Some(slot) => slot,
-            None if slots.len() < SLOTS_MAX => {
-                slots.push(Slot::default());
-                slots.len() - 1
-            }
-            None => return Err(Attempt::Refused(ConnectRefusal::TooManySessions)),
-        };
+        let slot = known
+            .or_else(|| place(slots, now))
+            .ok_or(Attempt::Refused(ConnectRefusal::TooManySessions))?;
         let resumed = !clean && known.is_some() && !slots[slot].is_free(now);
         let holder = Holder {
             thumbprint,
@@ -135,6 +173,7 @@ impl Sessions {
         slots[slot] = Slot {
             client_id: Some(client_id.to_owned()),
             kept_until: None,
+            left_at: None,
             holder: Some(holder.clone()),
             unreleased: HashSet::new(),
         };
@@ -147,13 +186,14 @@ impl Sessions {
             leave: holder.leave,
             resumed,
             unreleased: if resumed { unreleased } else { HashSet::new() },
+            large: Arc::clone(large),
         })
     }
 
     /// Connected sessions.
     pub(super) fn connected(&self) -> usize {
         let devices = self.lock();
-        let slots = devices.values().flatten();
+        let slots = devices.values().flat_map(|known| &known.slots);
         slots.filter(|slot| slot.holder.is_some()).count()
     }
 }
@@ -180,9 +220,10 @@ impl Drop for Lease {
         let mut devices = self.sessions.lock();
         if let Some(slot) = devices
             .get_mut(&self.device)
-            .and_then(|slots| slots.get_mut(self.slot))
+            .and_then(|known| known.slots.get_mut(self.slot))
         {
             slot.holder = None;
+            slot.left_at = Some(Instant::now());
             match self.keep {
                 Some(keep) => {
                     slot.kept_until = Instant::now().checked_add(keep);
@@ -275,6 +316,29 @@ mod tests {
             .await
             .unwrap();
         assert!(!lease.resumed);
+    }
+
+    /// Kept sessions that nobody comes back to must not lock the device out.
+    #[tokio::test]
+    async fn the_session_left_longest_ago_gives_way() {
+        let sessions = Arc::new(Sessions::default());
+        let enter = async |id: &str| sessions.enter(&device(), id, A, false, HOUR).await;
+        let connected = enter("connected").await.unwrap();
+        let mut names = Vec::new();
+        for number in 1..SLOTS_MAX {
+            let lease = enter(&number.to_string()).await.unwrap();
+            names.push(lease.link_name());
+        }
+        // All have left but the first; the second comes back and leaves again.
+        assert!(enter("1").await.unwrap().resumed);
+        let new = enter("new").await.unwrap();
+        assert!(!new.resumed);
+        assert_eq!(new.link_name(), names[1], "2 was left longest ago");
+        assert!(enter("1").await.unwrap().resumed);
+        let again = enter("2").await.unwrap();
+        assert!(!again.resumed, "what gave way is forgotten");
+        assert_eq!(again.link_name(), names[2]);
+        assert!(!connected.leave.is_cancelled());
     }
 
     #[tokio::test]

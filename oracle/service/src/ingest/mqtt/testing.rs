@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contract_interface::{
     Device, DeviceBinding, DeviceId, Digest, Pseudonym, Salt, Status, UtcTime,
 };
+use fabric_msp::Certificate;
 use fabric_mspgen::{Kind, Organization, SanName};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -27,12 +28,18 @@ use crate::pipeline::Arrival;
 
 /// The table that stands for the ledger.
 #[derive(Debug, Default)]
-pub(super) struct Table(pub(super) HashMap<DeviceId, Device>);
+pub(super) struct Table(Mutex<HashMap<DeviceId, Device>>);
+
+impl Table {
+    fn put(&self, row: Device) {
+        self.0.lock().unwrap().insert(row.device_id.clone(), row);
+    }
+}
 
 #[async_trait::async_trait]
 impl Registry for Table {
     async fn device(&self, id: &DeviceId) -> Result<Option<Device>, LedgerError> {
-        Ok(self.0.get(id).cloned())
+        Ok(self.0.lock().unwrap().get(id).cloned())
     }
 
     async fn patient_key(&self, _: &Pseudonym) -> Result<Option<String>, LedgerError> {
@@ -49,6 +56,7 @@ pub(super) struct Rig {
     pub(super) journal: Journal,
     pub(super) arrivals: mpsc::Receiver<Arrival>,
     pub(super) delivery: Delivery,
+    table: Arc<Table>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -107,7 +115,7 @@ impl Rig {
             .issue_tls_server("oracle", &[SanName::parse("localhost")])
             .unwrap();
         server.write_server(dir.path()).unwrap();
-        let mut table = Table::default();
+        let table = Arc::new(Table::default());
         for id in ["hr-1", "hr-2"] {
             let issued = organization.issue_device(id, None).unwrap();
             let thumbprint = issued.certificate.thumbprint();
@@ -115,10 +123,9 @@ impl Rig {
             std::fs::create_dir(&folder).unwrap();
             issued.write_client(&folder).unwrap();
             let row = device(id, thumbprint, Status::Active);
-            table.0.insert(row.device_id.clone(), row);
+            table.put(row);
         }
-        let off = device("off", [0; 32], Status::Suspended);
-        table.0.insert(off.device_id.clone(), off);
+        table.put(device("off", [0; 32], Status::Suspended));
         let config = journal::Config {
             dir: dir.path().join("journal"),
             key_file: dir.path().join("journal.key"),
@@ -129,7 +136,7 @@ impl Rig {
         };
         let journal = Journal::open(&config).unwrap();
         let (arrivals_tx, arrivals) = mpsc::channel(1024);
-        let devices = Arc::new(DeviceDirectory::new(Arc::new(table)));
+        let devices = Arc::new(DeviceDirectory::new(Arc::clone(&table) as Arc<dyn Registry>));
         let intake = Intake::new(journal.clone(), devices, arrivals_tx);
         let (delivery, _watch) = Delivery::start().unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
@@ -156,9 +163,25 @@ impl Rig {
             journal,
             arrivals,
             delivery,
+            table,
             stop,
             serving,
         }
+    }
+
+    /// Registers another device and writes its certificate into a folder of its name.
+    pub(super) fn register(
+        &self,
+        id: &str,
+        validity: Option<fabric_mspgen::Validity>,
+    ) -> Certificate {
+        let issued = self.organization.issue_device(id, validity).unwrap();
+        let folder = self.dir.path().join(id);
+        std::fs::create_dir(&folder).unwrap();
+        issued.write_client(&folder).unwrap();
+        let thumbprint = issued.certificate.thumbprint();
+        self.table.put(device(id, thumbprint, Status::Active));
+        issued.certificate
     }
 
     pub(super) async fn plain(&self) -> Client<TcpStream> {

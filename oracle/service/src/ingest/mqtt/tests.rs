@@ -361,7 +361,7 @@ async fn more_large_messages_than_places_are_all_acknowledged() {
     let window = Duration::from_millis(300);
     let rig = Rig::with_window(Limits::default(), 1 << 30, window).await;
     let mut client = rig.connected(4, "hr-1").await;
-    let count = u16::try_from(super::LARGE_PACKETS_MAX).unwrap() * 2;
+    let count = u16::try_from(Limits::default().large_packets).unwrap() * 2;
     let mut all = Vec::new();
     for number in 1..=count {
         let mut payload = reading(u64::from(number));
@@ -432,6 +432,91 @@ async fn silent_connections_hinder_nobody() {
         let mut byte = [0];
         let read = tokio::io::AsyncReadExt::read(stream, &mut byte).await;
         assert!(matches!(read, Ok(0) | Err(_)));
+    }
+    rig.stop().await;
+}
+
+/// Who was refused and does not hang up takes one of the places of unfinished handshakes, not one of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_refused_who_stay_are_bounded() {
+    let limits = Limits {
+        handshakes: 4,
+        ..Limits::default()
+    };
+    let rig = Rig::with(limits, 1 << 30).await;
+    let mut refused = Vec::new();
+    for _ in 0..4 {
+        let mut client = rig.plain().await;
+        let ack = client.ask(&connect(4, "nobody", 2, 60)).await.unwrap();
+        assert_eq!(ack, [0x20, 2, 0, 5]);
+        refused.push(client);
+    }
+    let mut late = rig.plain().await;
+    assert_eq!(late.packet().await, None, "no place for another");
+    drop(refused);
+    loop {
+        let mut client = rig.plain().await;
+        drop(tokio::io::AsyncWriteExt::write_all(&mut client.0, &connect(4, "hr-1", 2, 60)).await);
+        if let Some(ack) = client.packet().await {
+            assert_eq!(ack, [0x20, 2, 0, 0]);
+            break;
+        }
+    }
+    rig.stop().await;
+}
+
+/// Who opens a port and says nothing, or half a CONNECT, is cut off on either port.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connect_that_does_not_come_is_not_waited_for() {
+    let limits = Limits {
+        handshake: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let rig = Rig::with(limits, 1 << 30).await;
+    for bytes in [&b""[..], &connect(5, "hr-1", 2, 60)[..7]] {
+        let mut client = rig.plain().await;
+        client.send(bytes).await;
+        assert_eq!(client.packet().await, None);
+        let mut client = rig.secure("hr-1").await.unwrap();
+        client.send(bytes).await;
+        assert_eq!(client.packet().await, None);
+    }
+    rig.stop().await;
+}
+
+/// One device that keeps all its connections busy with large packets leaves places for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_large_packets_of_one_device_leave_places_for_others() {
+    let limits = Limits {
+        large_packets: 6,
+        ..Limits::default()
+    };
+    let rig = Rig::with(limits, 1 << 30).await;
+    let large = |topic: &str, number: u16| {
+        let mut payload = reading(u64::from(number));
+        payload.extend(vec![b' '; super::LARGE_PACKET_BYTES]);
+        publish(4, AT_LEAST_ONCE, topic, number, &[], &payload)
+    };
+    let mut greedy = Vec::new();
+    for number in 0..8_u16 {
+        let mut client = rig.secure("hr-1").await.unwrap();
+        let id = format!("greedy-{number}");
+        assert_eq!(client.ask(&connect(4, &id, 2, 60)).await.unwrap()[3], 0);
+        let message = large(OWN, number + 1);
+        client.send(&message[..message.len() - 1]).await;
+        greedy.push(client);
+    }
+    let mut other = rig.connected(4, "hr-2").await;
+    for number in 1..=20_u16 {
+        let ack = other.ask(&large(OTHER, number)).await.unwrap();
+        assert_eq!(ack, [0x40, 2, 0, u8::try_from(number).unwrap()]);
+    }
+    // Places that were given back serve the device's other connections.
+    for client in &mut greedy {
+        client.send(b" ").await;
+    }
+    for (client, number) in greedy.iter_mut().zip(1_u8..) {
+        assert_eq!(client.packet().await.unwrap(), [0x40, 2, 0, number]);
     }
     rig.stop().await;
 }

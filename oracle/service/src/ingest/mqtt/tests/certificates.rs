@@ -1,8 +1,10 @@
-//! Who may connect over TLS.
+//! Who may connect over TLS, and who may stay.
+
+use std::time::Duration;
 
 use super::{AT_LEAST_ONCE, OTHER, OWN};
-use crate::ingest::mqtt::DeviceMsp;
 use crate::ingest::mqtt::testing::{Rig, connect, publish, reading, secure};
+use crate::ingest::mqtt::{DeviceMsp, Limits};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_certificate_says_who_a_device_is() {
@@ -95,6 +97,54 @@ async fn refused(rig: &Rig, folder: &std::path::Path) -> String {
         Ok(read) => format!("{read} bytes"),
         Err(error) => error.to_string(),
     }
+}
+
+/// Looks often, so that a test needs not wait for a minute.
+fn watchful() -> Limits {
+    Limits {
+        recheck: Duration::from_millis(50),
+        msp_reload: Duration::from_millis(50),
+        ..Limits::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connected_device_is_sent_away_when_its_certificate_is_revoked() {
+    let rig = Rig::with(watchful(), 1 << 30).await;
+    let certificate = rig.register("hr-3", None);
+    for (level, id) in [(5, "hr-3"), (4, "hr-1")] {
+        let mut client = rig.secure(id).await.unwrap();
+        assert_eq!(client.ask(&connect(level, "x", 2, 0)).await.unwrap()[3], 0);
+        if id == "hr-1" {
+            // The other one goes on, however often it is checked.
+            assert_eq!(client.ask(&[0xc0, 0]).await.unwrap(), [0xd0, 0]);
+            continue;
+        }
+        rig.organization
+            .revoke_certificates(std::slice::from_ref(&certificate))
+            .unwrap();
+        let bye = client.packet().await.unwrap();
+        assert_eq!((bye[0], bye[2]), (0xe0, 0x87));
+        assert_eq!(client.packet().await, None);
+    }
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connected_device_is_sent_away_when_its_certificate_expires() {
+    let rig = Rig::with(watchful(), 1 << 30).await;
+    let now = crate::ingest::intake::now().unix_seconds();
+    let validity = fabric_mspgen::Validity {
+        not_before: now - 100,
+        not_after: now + 5,
+    };
+    rig.register("hr-3", Some(validity));
+    let mut client = rig.secure("hr-3").await.unwrap();
+    assert_eq!(client.ask(&connect(5, "x", 2, 0)).await.unwrap()[3], 0);
+    let bye = client.packet().await.unwrap();
+    assert_eq!((bye[0], bye[2]), (0xe0, 0x87));
+    assert!(crate::ingest::intake::now().unix_seconds() > now + 4);
+    rig.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
