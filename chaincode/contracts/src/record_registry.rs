@@ -2,6 +2,7 @@
 
 mod erase;
 mod listing;
+mod objects;
 mod query;
 mod register;
 mod sources;

@@ -262,7 +262,7 @@ impl World {
             sensitivity: vec![],
             submission: None,
             content_type: "application/vnd.salus.segment+cbor-seq".to_owned(),
-            cid: "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy".to_owned(),
+            cid: cid(&Digest::of(&n.to_be_bytes())),
             size: 4096,
             plaintext_size: 3000,
             merkle_root: Digest::of(&n.to_be_bytes()),
@@ -397,6 +397,18 @@ impl World {
     pub(crate) fn salted(&mut self, name: &str) -> Tx {
         Tx::submit(name).transient(transient::SALT, self.random())
     }
+}
+
+/// The CID of an object of one block with this SHA-256.
+pub(crate) fn cid(hash: &Digest) -> String {
+    let bytes = [&[1, 0x55, 0x12, 0x20], hash.as_bytes().as_slice()].concat();
+    let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
+    let digits = bits.as_bytes().chunks(5).map(|digit| {
+        let digit = format!("{:0<5}", str::from_utf8(digit).unwrap());
+        let value = usize::from_str_radix(&digit, 2).unwrap();
+        char::from(b"abcdefghijklmnopqrstuvwxyz234567"[value])
+    });
+    std::iter::once('b').chain(digits).collect()
 }
 
 pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {

@@ -20,6 +20,7 @@ use contract_interface::{
 };
 use fabric_shim::Stub;
 
+use super::objects;
 use crate::access_control::{notices, oracles, reads::record_not_found};
 use crate::actor::{Creator, Viewer};
 use crate::failure::Failure;
@@ -109,11 +110,12 @@ async fn purge(ledger: &Ledger<'_>, record: &RecordPrivate) -> Result<(), Failur
         .stub
         .purge_private_data(collections::KEYS, &wraps)
         .await?;
-    for key in [
+    let own = [
         blinding.record(&record.record_id)?,
         blinding.record_by_patient(record)?,
         blinding.record_by_type(record)?,
-    ] {
+    ];
+    for key in own.into_iter().chain(objects::key(ledger, record)?) {
         ledger
             .stub
             .purge_private_data(collections::RECORDS, &key)

@@ -14,6 +14,7 @@ use contract_interface::{
 };
 use fabric_shim::Stub;
 
+use super::objects;
 use super::sources::Sources;
 use crate::actor::Creator;
 use crate::failure::Failure;
@@ -41,6 +42,9 @@ pub(super) async fn register(
         .map(|record| record.entry.record_id)
         .collect();
     let stored = ledger.record_states(&ids).await?;
+    let new = submitted.iter().zip(&stored);
+    let new = new.filter(|(_, stored)| stored.is_none());
+    objects::claim(&ledger, &creator, new.map(|(record, _)| &record.private)).await?;
     let mut sources = Sources::new(&ledger, &creator, input::transaction_time(stub)?);
     let mut registered = Vec::new();
     for (record, stored) in submitted.iter().zip(stored) {

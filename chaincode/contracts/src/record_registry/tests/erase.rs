@@ -104,9 +104,13 @@ async fn nothing_private_is_left_of_an_erased_record() {
     let event = result.event.as_ref().unwrap();
     assert_eq!(event.name, events::RECORD_ERASED);
     assert_eq!(event.payload, json(&ErasureChanged { record_id: id }));
-    assert_eq!(purged(&result), 4, "keys, metadata and two index entries");
+    assert_eq!(
+        purged(&result),
+        5,
+        "keys, metadata, two index entries and whose the object is"
+    );
     assert_eq!(world.ledger.private_keys(collections::KEYS).len(), 0);
-    for object_type in ["record", "record~patient", "record~type"] {
+    for object_type in ["record", "record~patient", "record~type", "object"] {
         let left = keys_of(&world, collections::RECORDS, object_type);
         assert_eq!(left, [] as [String; 0], "{object_type}");
     }

@@ -433,6 +433,40 @@ async fn the_registrar_is_who_registers_and_wraps_for_itself_and_the_patient() {
     }
 }
 
+/// Else who erased its record had the other organisation's object destroyed.
+#[tokio::test]
+async fn an_object_belongs_to_the_organization_that_registered_it_first() {
+    let (mut world, first) = World::with_record().await;
+    let tx = world.register_device(&world.device());
+    world.ok(Oracle2, tx).await;
+    let alias = RecordPrivate {
+        cid: first.cid.clone(),
+        ..of_org2(&world.record(2))
+    };
+    // The same blocks under another codec, and two records of one batch.
+    let node = RecordPrivate {
+        cid: first.cid.replacen("bafkrei", "bafybei", 1),
+        ..alias.clone()
+    };
+    let innocent = of_org2(&world.record(3));
+    for batch in [vec![alias.clone()], vec![innocent, node]] {
+        let tx = world.register_records(&batch);
+        world.refused(Oracle2, tx, ErrorCode::RecordConflict).await;
+    }
+    let other_text = RecordPrivate {
+        cid: first.cid.to_uppercase(),
+        ..alias.clone()
+    };
+    let tx = world.register_records(&[other_text]);
+    world.refused(Oracle2, tx, ErrorCode::InvalidArgument).await;
+    let own = RecordPrivate {
+        registrar: first.registrar.clone(),
+        ..alias
+    };
+    let tx = world.register_records(&[own]);
+    world.ok(Oracle1, tx).await;
+}
+
 #[tokio::test]
 async fn a_peer_that_lacks_the_private_value_asks_to_try_again() {
     let (mut world, record) = World::with_record().await;
