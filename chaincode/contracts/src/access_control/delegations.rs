@@ -120,6 +120,11 @@ async fn check_giver(
             ))
         };
     }
+    if delegation.guardian == signer.participant_id {
+        return Err(Failure::forbidden(
+            "nobody becomes a guardian by the own word",
+        ));
+    }
     if signer.role == Role::Admin {
         let patient = ledger.participant(&delegation.patient.into()).await?;
         if patient.is_some_and(|found| found.role == Role::Patient && found.msp_id == signer.msp_id)

@@ -161,6 +161,25 @@ async fn a_suspended_patient_gives_no_power() {
 }
 
 #[tokio::test]
+async fn an_administrator_does_not_become_a_guardian_by_the_own_word() {
+    let mut world = World::populated().await;
+    let mut own = delegation(&mut world, Admin1, &[Power::Read]);
+    for basis in [
+        DelegationBasis::Parent,
+        DelegationBasis::Court,
+        DelegationBasis::Attorney,
+    ] {
+        own.basis = basis;
+        let tx = delegate(&mut world, Admin1, &own);
+        world.refused(Oracle1, tx, ErrorCode::Forbidden).await;
+    }
+    // The patient may name whom it wants.
+    own.basis = DelegationBasis::Patient;
+    let tx = delegate(&mut world, Patient, &own);
+    world.ok(Oracle1, tx).await;
+}
+
+#[tokio::test]
 async fn delegations_that_say_nothing_are_refused() {
     let mut world = World::populated().await;
     let good = delegation(&mut world, Guardian, &[Power::Read]);
