@@ -3,8 +3,8 @@
 use contract_interface::access::Power;
 use contract_interface::names::{attributes, transient};
 use contract_interface::{
-    Digest, ErrorCode, GrantEntry, Grantee, MspId, Participant, PolicyEntry, Pseudonym, ReadEntry,
-    Role, Status,
+    Decision, Digest, ErrorCode, GrantEntry, Grantee, MspId, Participant, PolicyEntry, Pseudonym,
+    ReadEntry, Role, Status,
 };
 use fabric_shim::Stub;
 
@@ -250,16 +250,18 @@ impl Viewer {
         }
     }
 
-    /// Whether the viewer may see this grant, guardians aside.
+    /// Whether the viewer may see this grant, guardians aside. Whom it concerns sees a permit; a
+    /// denial is the patient's own, and says what the patient keeps from whom.
     pub(crate) fn sees_grant(&self, entry: &GrantEntry) -> bool {
-        let grantee = &entry.grant.rule.grantee;
+        let rule = &entry.grant.rule;
+        let (grantee, is_permit) = (&rule.grantee, rule.decision == Decision::Permit);
         match self {
             Self::Oracle { .. } => true,
             Self::Organization { msp_id } => {
-                entry.patient_msp == *msp_id || grantee_msp(grantee) == Some(msp_id)
+                entry.patient_msp == *msp_id || (is_permit && grantee_msp(grantee) == Some(msp_id))
             }
             Self::Patient { participant, .. } => entry.patient == participant.participant_id.into(),
-            Self::Provider { participant, .. } => grantee.includes(participant),
+            Self::Provider { participant, .. } => is_permit && grantee.includes(participant),
         }
     }
 

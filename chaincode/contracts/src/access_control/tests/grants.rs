@@ -243,6 +243,41 @@ async fn grants_are_listed_to_those_whom_they_concern() {
 }
 
 #[tokio::test]
+async fn a_denial_is_not_shown_to_whom_it_denies() {
+    let mut world = World::populated().await;
+    let mut to_one = world.grant(Grantee::Participant(Provider2.id()));
+    to_one.rule = Rule::deny(to_one.rule.grantee);
+    let mut to_organization = world.grant(Grantee::Organization(org(2)));
+    to_organization.rule = Rule::deny(to_organization.rule.grantee);
+    for grant in [&to_one, &to_organization] {
+        give(&mut world, Patient, grant).await;
+        let tx = query_text(transactions::GET_GRANT, &Patient.pseudonym());
+        let tx = tx.argument(grant.grant_id.to_string());
+        for who in [Provider2, Auditor2, Admin2] {
+            world
+                .refused(who, tx.clone(), ErrorCode::GrantNotFound)
+                .await;
+        }
+        for who in [Patient, Auditor1, Oracle2] {
+            let entry: GrantEntry = world.get(who, tx.clone()).await;
+            assert_eq!(entry.grant, *grant, "{who:?}");
+        }
+    }
+    for (who, filter, count) in [
+        (Provider2, of(Patient), 0),
+        (Provider2, to(Provider2), 0),
+        (Auditor2, of(Patient), 0),
+        (Patient, of(Patient), 2),
+    ] {
+        assert_eq!(
+            listed(&mut world, who, filter).await.len(),
+            count,
+            "{who:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn one_grant_is_shown_to_those_whom_it_concerns() {
     let mut world = World::populated().await;
     let grant = world.grant(Grantee::Participant(Provider1.id()));
