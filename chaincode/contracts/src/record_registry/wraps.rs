@@ -199,7 +199,9 @@ impl Register<'_> {
             match noted.or_else(|| self.claimed.get(&key).copied()) {
                 Some(id) if id == change.record_id => {}
                 Some(_) => {
-                    return Err(Failure::forbidden("a wrap has been made for another record"));
+                    return Err(Failure::forbidden(
+                        "a wrap has been made for another record",
+                    ));
                 }
                 None => {
                     let salt = input::salt(self.ledger.stub)?;
