@@ -1,4 +1,5 @@
-//! Signed readings: what a device signs of a compact reading, the same for JSON and CBOR.
+//! Compact readings: the number that one gives itself, and what a device signs of it, the same for
+//! JSON and CBOR.
 //!
 //! The member `sig` of a compact reading is a JWS with detached content (RFC 7515, appendix F) over
 //! the canonical JSON (RFC 8785) of the reading without `sig`. A reading in CBOR is signed as the
@@ -6,9 +7,13 @@
 //! double holds exactly; the tags 0 and 1 of a time are left away. Byte strings, other tags and
 //! simple values have no JSON form, and a reading with one cannot be signed.
 
+mod sequence;
+
 use minicbor::Decoder;
 use minicbor::data::Type;
 use serde_json::{Map, Number, Value};
+
+pub use self::sequence::{SEQUENCE_MEMBER, sequence};
 
 use crate::canonical::canonical_json;
 
@@ -61,8 +66,7 @@ const CBOR_TYPES: [&str; 2] = ["application/cbor", "application/vnd.salus.readin
 ///
 /// [`SignedReadingError`].
 pub fn of(content_type: &str, payload: &[u8]) -> Result<Option<SignedReading>, SignedReadingError> {
-    let essence = content_type.split(';').next().unwrap_or_default();
-    let essence = essence.trim().to_ascii_lowercase();
+    let essence = essence(content_type);
     let name = SIGNATURE_MEMBER.as_bytes();
     if !payload.windows(name.len()).any(|window| window == name) {
         return Ok(None);
@@ -79,6 +83,12 @@ pub fn of(content_type: &str, payload: &[u8]) -> Result<Option<SignedReading>, S
     } else {
         Ok(None)
     }
+}
+
+/// A media type without its parameters, in lower case.
+fn essence(content_type: &str) -> String {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
 }
 
 /// Takes apart a compact reading in JSON; none if it is not signed.
@@ -369,7 +379,7 @@ mod tests {
             ("infinity", "a2 6178 f97c00 SIG", NotJson),
             ("undefined", "a2 6178 f7 SIG", NotJson),
             ("2^53+1", "a2 6178 1b0020000000000001 SIG", NotJson),
-            ("-2^64", "a2 6178 3bffffffffffffffff SIG", Malformed),
+            ("-2^64", "a2 6178 3bffffffffffffffff SIG", NotJson),
             ("number as key", "a2 SIG 01 02", Malformed),
             ("repeated key", "a3 SIG 6178 01 6178 01", Malformed),
             ("truncated", "a2 SIG 6178", Malformed),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use contract_interface::RecordId;
+use contract_interface::{RecordId, reading};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -12,17 +12,18 @@ use super::Message;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadingName {
-    /// The sequence number that the device gave it.
+    /// The sequence number that the device gave it, beside the payload or in a compact reading.
     Seq(u64),
-    /// SHA-256 of its payload, hexadecimal.
+    /// SHA-256 of its payload, hexadecimal, if it has no number.
     Sha256(String),
 }
 
 impl ReadingName {
-    /// The name of a message in its receipt.
+    /// The name of a message of some media type in its receipt.
     #[must_use]
-    pub fn of(message: &Message) -> Self {
-        match message.seq {
+    pub fn of(content_type: &str, message: &Message) -> Self {
+        let own = || reading::sequence(content_type, &message.payload);
+        match message.seq.or_else(own) {
             Some(seq) => Self::Seq(seq),
             None => Self::Sha256(
                 Sha256::digest(&message.payload)
@@ -55,26 +56,30 @@ pub(super) struct Awaited {
 }
 
 impl Awaited {
-    pub(super) fn new(messages: &[Message]) -> Self {
+    pub(super) fn new(content_type: &str, messages: &[Message]) -> Self {
+        let name = |message| ReadingName::of(content_type, message);
         Self {
-            names: messages.iter().map(ReadingName::of).collect(),
+            names: messages.iter().map(name).collect(),
             arrived: Vec::new(),
         }
     }
 
-    /// Takes a payload from the receipts topic. Receipts of other messages are passed over.
-    pub(super) fn take(&mut self, payload: &[u8]) {
+    /// Takes a payload from the receipts topic, and says whether it is one that was waited for.
+    /// Receipts of other messages are passed over.
+    pub(super) fn take(&mut self, payload: &[u8]) -> bool {
         let Ok(receipt) = serde_json::from_slice::<Receipt>(payload) else {
             tracing::warn!("a message on the receipts topic is no receipt");
-            return;
+            return false;
         };
         let before = self.names.len();
         for name in &receipt.readings {
             self.names.remove(name);
         }
-        if self.names.len() < before {
+        let awaited = self.names.len() < before;
+        if awaited {
             self.arrived.push(receipt);
         }
+        awaited
     }
 
     pub(super) fn missing(&self) -> usize {
@@ -102,22 +107,34 @@ mod tests {
                 payload: "abc".into(),
             },
         ];
-        let mut awaited = Awaited::new(&messages);
+        let mut awaited = Awaited::new("application/json", &messages);
         let receipt = |readings: &str| {
             format!(
                 r#"{{"record_id":"{}","transaction_id":"t","block_number":3,"readings":{readings}}}"#,
                 "ab".repeat(16)
             )
         };
-        awaited.take(receipt(r#"[{"seq":8}]"#).as_bytes());
-        awaited.take(b"not json");
+        assert!(!awaited.take(receipt(r#"[{"seq":8}]"#).as_bytes()));
+        assert!(!awaited.take(b"not json"));
         assert_eq!(awaited.missing(), 2);
         // FIPS 180-2's example for "abc".
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        awaited.take(receipt(&format!(r#"[{{"sha256":"{abc}"}}]"#)).as_bytes());
+        assert!(awaited.take(receipt(&format!(r#"[{{"sha256":"{abc}"}}]"#)).as_bytes()));
         assert_eq!(awaited.missing(), 1);
-        awaited.take(receipt(r#"[{"seq":7}]"#).as_bytes());
+        assert!(awaited.take(receipt(r#"[{"seq":7}]"#).as_bytes()));
         assert_eq!(awaited.missing(), 0);
         assert_eq!(awaited.into_arrived().len(), 2);
+    }
+
+    #[test]
+    fn a_compact_reading_is_named_by_its_own_number() {
+        let message = Message {
+            seq: None,
+            payload: r#"{"code":"8867-4","seq":901,"unit":"/min","value":72}"#.into(),
+        };
+        let json = ReadingName::of("application/json", &message);
+        assert_eq!(json, ReadingName::Seq(901));
+        let fhir = ReadingName::of("application/fhir+json", &message);
+        assert!(matches!(fhir, ReadingName::Sha256(_)));
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path, time::Duration};
 
 use rumqttc::{Transport, v5};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     INFLIGHT_MAX, Message, MqttVersion, Options, PACKET_BYTES_MAX, PublishError, Published,
@@ -41,7 +41,7 @@ pub(super) async fn run(
         sent: 0,
         in_flight: HashMap::new(),
         acknowledged: 0,
-        awaited: Awaited::new(messages),
+        awaited: Awaited::new(&options.content_type, messages),
     };
     session.play().await?;
     session.connection.disconnect().await;
@@ -68,26 +68,33 @@ struct Session<'a> {
 impl Session<'_> {
     async fn play(&mut self) -> Result<(), PublishError> {
         let mut may_publish = false;
+        // Moves only when something comes nearer to the end: the broker's answers to pings do not.
+        let mut deadline = Instant::now() + self.options.patience;
         while !self.is_done() {
             if may_publish {
                 self.fill()?;
             }
-            let step = timeout(self.options.patience, self.connection.poll())
+            let step = timeout_at(deadline, self.connection.poll())
                 .await
                 .map_err(|_| self.timed_out())?
                 .map_err(|source| self.connection_error(source))?;
-            match step {
+            let progress = match step {
                 Step::Connected if self.options.wait_for_receipts => {
                     // Receipts first, so that none is missed.
                     let topic = format!("v1/devices/{}/receipts", self.options.device_id);
                     self.connection
                         .subscribe(&topic)
                         .map_err(|e| self.connection_error(e))?;
+                    true
                 }
-                Step::Connected | Step::Subscribed => may_publish = true,
+                Step::Connected | Step::Subscribed => {
+                    may_publish = true;
+                    true
+                }
                 Step::Sent(packet_id) => {
                     self.in_flight.insert(packet_id, self.sent);
                     self.sent += 1;
+                    true
                 }
                 Step::Acknowledged { packet_id, refusal } => {
                     let index = self.in_flight.remove(&packet_id);
@@ -95,9 +102,13 @@ impl Session<'_> {
                         return Err(PublishError::Refused { index, reason });
                     }
                     self.acknowledged += usize::from(index.is_some());
+                    index.is_some()
                 }
                 Step::Received(payload) => self.awaited.take(&payload),
-                Step::Other => {}
+                Step::Other => false,
+            };
+            if progress {
+                deadline = Instant::now() + self.options.patience;
             }
         }
         Ok(())
@@ -278,4 +289,132 @@ fn property_bag(options: &Options, message: &Message) -> String {
         ("seq", message.seq.map(|seq| seq.to_string())),
         ("content-type", Some(options.content_type.clone())),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{UnixListener, UnixStream},
+        time::interval,
+    };
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+    /// The broker says something without meaning this often, as it answers pings.
+    const CHATTER: Duration = Duration::from_millis(50);
+    /// Far longer than the patience: whoever waits until then waits for ever.
+    const EVER: Duration = Duration::from_secs(20);
+
+    /// A packet's first byte and its body.
+    async fn packet(socket: &mut UnixStream) -> std::io::Result<(u8, Vec<u8>)> {
+        let first = socket.read_u8().await?;
+        let (mut length, mut shift) = (0, 0);
+        loop {
+            let byte = socket.read_u8().await?;
+            length |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        socket.read_exact(&mut body).await?;
+        Ok((first, body))
+    }
+
+    /// A broker of MQTT 5 that acknowledges everything, and publishes `receipt` after the first
+    /// message if there is one. Then it keeps talking without saying anything.
+    async fn broker(listener: UnixListener, receipt: Option<String>) -> std::io::Result<()> {
+        let (mut socket, _) = listener.accept().await?;
+        let published = loop {
+            let (first, body) = packet(&mut socket).await?;
+            let answer = match first >> 4 {
+                // CONNECT and SUBSCRIBE.
+                1 => vec![0x20, 3, 0, 0, 0],
+                8 => vec![0x90, 4, body[0], body[1], 0, 1],
+                // PUBLISH: the packet's number follows the topic.
+                3 => {
+                    let at = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+                    break vec![0x40, 2, body[at], body[at + 1]];
+                }
+                _ => continue,
+            };
+            socket.write_all(&answer).await?;
+        };
+        socket.write_all(&published).await?;
+        if let Some(receipt) = receipt {
+            let topic = "v1/devices/hr-1/receipts";
+            // From 128 to 16383 bytes have a length of two bytes, seven bits each.
+            let length = u16::try_from(2 + topic.len() + 1 + receipt.len()).unwrap();
+            let [low, high] = [length & 0x7f | 0x80, length >> 7].map(|half| half as u8);
+            let mut publish = vec![0x30, low, high, 0, topic.len() as u8];
+            publish.extend(topic.as_bytes());
+            // No properties.
+            publish.push(0);
+            publish.extend(receipt.as_bytes());
+            socket.write_all(&publish).await?;
+        }
+        let mut chatter = interval(CHATTER);
+        loop {
+            chatter.tick().await;
+            // PINGRESP.
+            socket.write_all(&[0xd0, 0]).await?;
+        }
+    }
+
+    /// Publishes a compact reading that says its own number, and waits for the receipt.
+    async fn publish(receipt: Option<String>) -> Result<Published, PublishError> {
+        let folder = TempDir::new().unwrap();
+        let socket = folder.path().join("s");
+        let task = tokio::spawn(broker(UnixListener::bind(&socket).unwrap(), receipt));
+        let options = Options {
+            host: "localhost".to_owned(),
+            port: 8883,
+            ca_file: "ca.crt".into(),
+            certificate_file: "client.crt".into(),
+            key_file: "client.key".into(),
+            device_id: "hr-1".parse().unwrap(),
+            version: MqttVersion::V5,
+            content_type: "application/json".to_owned(),
+            wait_for_receipts: true,
+            patience: PATIENCE,
+        };
+        let messages = [Message {
+            seq: None,
+            payload: r#"{"code":"8867-4","seq":901,"unit":"/min","value":72}"#.into(),
+        }];
+        let ended = timeout(EVER, run(&options, socket, &messages)).await;
+        task.abort();
+        let _ = task.await;
+        ended.expect("publishing ends")
+    }
+
+    #[tokio::test]
+    async fn a_receipt_by_the_readings_own_number_is_its_receipt() {
+        let receipt = format!(
+            r#"{{"record_id":"{}","transaction_id":"t","block_number":3,"readings":[{{"seq":901}}]}}"#,
+            "ab".repeat(16)
+        );
+        let published = publish(Some(receipt)).await.unwrap();
+        assert_eq!((published.acknowledged, published.receipts.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_only_answers_pings_does_not_prolong_the_patience() {
+        let error = publish(None).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                PublishError::TimedOut {
+                    receipted: 0,
+                    messages: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
 }
