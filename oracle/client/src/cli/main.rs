@@ -17,6 +17,7 @@ mod publish;
 mod reads;
 mod records;
 mod submissions;
+mod terminal;
 mod verify;
 mod wording;
 

@@ -6,6 +6,8 @@ use salus::{ClientError, Recorded, publish::PublishError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::terminal;
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -23,7 +25,7 @@ impl Output {
         if self.json {
             writeln!(stdout, "{}", serde_json::to_string(value)?)
         } else {
-            writeln!(stdout, "{sentence}")
+            writeln!(stdout, "{}", terminal::harmless(sentence))
         }
     }
 
@@ -99,7 +101,11 @@ impl Output {
                 .zip(widths)
                 .map(|(cell, width)| format!("{cell:<width$}"))
                 .collect();
-            writeln!(stdout, "{}", cells.join("  ").trim_end())?;
+            writeln!(
+                stdout,
+                "{}",
+                terminal::harmless(cells.join("  ").trim_end())
+            )?;
         }
         Ok(())
     }
@@ -109,7 +115,8 @@ impl Output {
 pub(crate) fn complain(error: &anyhow::Error) {
     let mut stderr = io::stderr().lock();
     // Nothing is left to do when standard error itself is closed.
-    let _ = writeln!(stderr, "salus: {error:#}");
+    let words = format!("salus: {error:#}");
+    let _ = writeln!(stderr, "{}", terminal::harmless(&words));
     if let Some(advice) = advice(error) {
         let _ = writeln!(stderr, "       {advice}");
     }

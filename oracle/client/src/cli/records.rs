@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::{
     args::{RecordsExplain, RecordsList, RecordsRead, RecordsSignRead},
     output::Output,
-    wording,
+    terminal, wording,
 };
 
 /// Readable by its owner only.
@@ -148,18 +148,19 @@ async fn print_one(client: &Client, request: AuthorizeRead) -> Result<()> {
     let sealed = client.request_read(request).await?;
     let key = client.key_for(&sealed.wrapped_key)?;
     let content_type = sealed.record.metadata.content_type.clone();
-    let is_readable = !io::stdout().is_terminal()
-        || content_type.starts_with("text/")
-        || content_type.ends_with("json");
+    let is_terminal = io::stdout().is_terminal();
+    let is_readable =
+        !is_terminal || content_type.starts_with("text/") || content_type.ends_with("json");
     if content_type == segment::MEDIA_TYPE || !is_readable {
         let opened = sealed.open(key).await?;
         let mut stdout = io::stdout().lock();
         for reading in &opened.readings {
-            stdout.write_all(&reading.payload)?;
+            stdout.write_all(&terminal::content(&reading.payload, is_terminal))?;
             stdout.write_all(b"\n")?;
         }
     } else {
         let content = sealed.open_content(key).await?;
+        let content = terminal::content(&content, is_terminal);
         io::stdout().lock().write_all(&content)?;
     }
     Ok(())
