@@ -2,10 +2,7 @@
 //!
 //! Requests and replies are the messages of the stream, refusals are the peer's texts.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use fabric_protos::{
     protos::{
@@ -21,7 +18,7 @@ use prost::Message;
 
 use super::{
     CollectionConfig, Version,
-    cursor::{Cursor, Found, RangeRead},
+    cursor::{Cursor, Found, KeyRange, RangeRead, Source},
     rwset::RwSetBuilder,
     state::{Metadata, State, sha256},
 };
@@ -263,12 +260,8 @@ impl Simulation {
                 return Err(self.unsupported(PRIVATE_QUERY_AFTER_WRITE));
             }
             self.queried_private = true;
-            let entries = self
-                .state
-                .range_private(namespace, &request.collection, start, end);
-            let found = entries.map(|(key, entry)| found(namespace, key, &entry.value, None));
-            let found: VecDeque<Found> = found.collect();
-            return Ok(self.open(found, None, None).encode_to_vec());
+            let keys = KeyRange::new(namespace, &request.collection, start, end);
+            return Ok(self.open(Source::Range(keys), None, None).encode_to_vec());
         }
         let page: QueryMetadata = decode(&request.metadata)?;
         let paged = page.page_size != 0 || !page.bookmark.is_empty();
@@ -281,14 +274,12 @@ impl Simulation {
         } else {
             start
         };
-        let entries = self.state.range(namespace, start, end);
-        let found = entries
-            .map(|(key, entry)| found(namespace, key, &entry.value, Some(entry.version)))
-            .collect();
+        let keys = KeyRange::new(namespace, "", start, end);
         self.ranges.push(RangeRead::new(namespace, start, end));
         let range = self.ranges.len() - 1;
         let page_size = usize::try_from(page.page_size).ok().filter(|_| paged);
-        Ok(self.open(found, page_size, Some(range)).encode_to_vec())
+        let response = self.open(Source::Range(keys), page_size, Some(range));
+        Ok(response.encode_to_vec())
     }
 
     fn get_history(&mut self, namespace: &str, request: &GetHistoryForKey) -> Reply {
@@ -305,25 +296,25 @@ impl Simulation {
             }
             .encode_to_vec(),
         });
-        let found = found.collect();
-        Ok(self.open(found, None, None).encode_to_vec())
+        let known = Source::Known(found.collect());
+        Ok(self.open(known, None, None).encode_to_vec())
     }
 
     fn open(
         &mut self,
-        found: VecDeque<Found>,
+        source: Source,
         page_size: Option<usize>,
         range: Option<usize>,
     ) -> QueryResponse {
         self.queries += 1;
         let id = format!("query-{}", self.queries);
-        let cursor = Cursor::new(id, found, page_size, range);
+        let cursor = Cursor::new(id, source, page_size, range);
         self.portion(cursor)
     }
 
     fn portion(&mut self, mut cursor: Cursor) -> QueryResponse {
         let range = cursor.range.and_then(|index| self.ranges.get_mut(index));
-        let response = cursor.portion(range);
+        let response = cursor.portion(&self.state, range);
         if response.has_more {
             self.cursors.insert(response.id.clone(), cursor);
         }
@@ -451,19 +442,6 @@ impl Simulation {
 
     fn unsupported(&self, text: &str) -> String {
         format!("txid [{}]: {text}", self.tx_id)
-    }
-}
-
-fn found(namespace: &str, key: &str, value: &[u8], version: Option<Version>) -> Found {
-    let record = queryresult::Kv {
-        namespace: namespace.to_owned(),
-        key: key.to_owned(),
-        value: value.to_vec(),
-    };
-    Found {
-        key: key.to_owned(),
-        version,
-        record: record.encode_to_vec(),
     }
 }
 

@@ -13,7 +13,7 @@ use prost::Message;
 
 use super::{
     TxResult, ValidationCode, Version,
-    cursor::{Cursor, Found, RangeRead},
+    cursor::{Cursor, Found, RangeRead, Source},
     state::{Entry, Metadata, State, place},
 };
 use crate::{Timestamp, stub::KeyModification};
@@ -97,7 +97,7 @@ fn range_now(state: &State, namespace: &str, range: &RangeQueryInfo) -> RangeQue
     let mut entries: VecDeque<Found> = state.range(namespace, start, end).map(found).collect();
     if range.itr_exhausted {
         let mut now = RangeRead::new(namespace, start, end);
-        read_all(entries, &mut now);
+        read_all(state, entries, &mut now);
         return now.into_info();
     }
     let last = state.get(namespace, end).map(|entry| Found {
@@ -108,17 +108,18 @@ fn range_now(state: &State, namespace: &str, range: &RangeQueryInfo) -> RangeQue
     entries.extend(last);
     let mut now = RangeRead::new(namespace, start, end);
     let count = entries.len();
-    read_page(entries, count, &mut now);
+    read_page(state, entries, count, &mut now);
     now.into_info()
 }
 
-fn read_all(entries: VecDeque<Found>, range: &mut RangeRead) {
-    let mut cursor = Cursor::new(String::new(), entries, None, None);
-    while cursor.portion(Some(range)).has_more {}
+fn read_all(state: &State, entries: VecDeque<Found>, range: &mut RangeRead) {
+    let mut cursor = Cursor::new(String::new(), Source::Known(entries), None, None);
+    while cursor.portion(state, Some(range)).has_more {}
 }
 
-fn read_page(entries: VecDeque<Found>, count: usize, range: &mut RangeRead) {
-    Cursor::new(String::new(), entries, Some(count), None).portion(Some(range));
+fn read_page(state: &State, entries: VecDeque<Found>, count: usize, range: &mut RangeRead) {
+    let known = Source::Known(entries);
+    Cursor::new(String::new(), known, Some(count), None).portion(state, Some(range));
 }
 
 /// The transaction whose writes are applied.
