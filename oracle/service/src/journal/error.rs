@@ -91,6 +91,16 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether what was once durable cannot be read as it was: damaged, missing, of a newer format, or without its
+    /// key. An operator has to act.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::Gap { .. } | Self::NewerFormat { .. } | Self::Key { .. }
+        )
+    }
+
     pub(super) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -108,8 +118,8 @@ impl JournalError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// No such file, while segment files that need it exist.
-    #[error("the file does not exist")]
+    /// No such file, while files of a journal that need it exist.
+    #[error("the file does not exist, and files that only it opens do")]
     Missing,
     /// Others than the owner may read it.
     #[error("its mode is {mode:o}, only the owner may have access")]

@@ -51,6 +51,28 @@ pub(super) fn list_segments(dir: &Path) -> Result<Vec<u64>, JournalError> {
     Ok(numbers)
 }
 
+/// Whether no journal was ever kept in this folder: no segment file under any name, no snapshot, nothing in a folder
+/// beneath it, such as the spool. A key that is made where there is something could not open it, and would hide
+/// that the right one is missing.
+pub(super) fn is_unused(dir: &Path) -> Result<bool, JournalError> {
+    for item in fs::read_dir(dir).map_err(JournalError::file("list", dir))? {
+        let item = item.map_err(JournalError::file("list", dir))?;
+        let name = item.file_name();
+        let name = name.to_string_lossy();
+        let is_folder = item.file_type().is_ok_and(|kind| kind.is_dir());
+        // A folder that cannot be listed, such as a file system's own, is none of ours.
+        let used = if is_folder {
+            fs::read_dir(item.path()).is_ok_and(|mut items| items.next().is_some())
+        } else {
+            name.contains(".journal") || name.starts_with(SNAPSHOT)
+        };
+        if used {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Makes a folder's entries durable.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), JournalError> {
     File::open(dir)

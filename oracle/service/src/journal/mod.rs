@@ -103,7 +103,7 @@ impl Journal {
             .map_err(JournalError::file("create", dir))?;
         let lock = files::lock(dir)?;
         let numbers = files::list_segments(dir)?;
-        let key = JournalKey::load(&config.key_file, numbers.is_empty())?;
+        let key = JournalKey::load(&config.key_file, files::is_unused(dir)?)?;
         let mut state = State::new(config.remember_per_device);
         let snapshot = Snapshot::read(dir, &key)?;
         let mut next_file = 1;

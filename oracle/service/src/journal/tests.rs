@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::*;
 
 mod faults;
+mod looking;
 
 fn config(dir: &Path) -> Config {
     Config {
