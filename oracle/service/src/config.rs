@@ -110,6 +110,8 @@ pub struct IpfsConfig {
 pub struct MqttConfig {
     /// `listen`: where devices connect with TLS.
     pub listen: SocketAddr,
+    /// `websocket_listen`: where devices connect with TLS and WebSockets; absent, nowhere.
+    pub websocket_listen: Option<SocketAddr>,
     /// `certificate_file`: PEM chain of the broker.
     pub certificate_file: PathBuf,
     /// `key_file`: PEM key of that certificate.

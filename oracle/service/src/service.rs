@@ -95,6 +95,9 @@ pub struct Addresses {
     /// MQTT over TLS, if the process takes readings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt: Option<SocketAddr>,
+    /// MQTT in WebSockets over TLS, when the configuration asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt_websocket: Option<SocketAddr>,
     /// MQTT without TLS, when the configuration asks for it.
     pub mqtt_insecure: Option<SocketAddr>,
     /// REST over TLS, if the process serves people.
@@ -162,6 +165,9 @@ impl Oracle {
             .await?;
         let addresses = Addresses {
             mqtt: ingest.as_ref().map(|ingest| ingest.front.local_addr()),
+            mqtt_websocket: ingest
+                .as_ref()
+                .and_then(|ingest| ingest.front.websocket_addr()),
             mqtt_insecure: ingest
                 .as_ref()
                 .and_then(|ingest| ingest.front.insecure_addr()),

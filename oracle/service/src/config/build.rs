@@ -240,6 +240,10 @@ impl Sections {
         let certificate_file = self.path("mqtt.certificate_file", raw.certificate_file);
         let key_file = self.path("mqtt.key_file", raw.key_file);
         let client_msp_dir = self.path("mqtt.client_msp_dir", raw.client_msp_dir);
+        let websocket_listen = match raw.websocket_listen {
+            None => None,
+            Some(text) => Some(self.address("mqtt.websocket_listen", Some(text))?),
+        };
         let insecure_listen = match raw.insecure_listen {
             None => None,
             Some(text) => {
@@ -266,6 +270,7 @@ impl Sections {
         );
         Some(MqttConfig {
             listen: listen?,
+            websocket_listen,
             certificate_file: certificate_file?,
             key_file: key_file?,
             client_msp_dir: client_msp_dir?,

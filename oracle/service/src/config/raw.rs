@@ -50,6 +50,7 @@ pub(super) struct RawIpfs {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawMqtt {
     pub(super) listen: Option<String>,
+    pub(super) websocket_listen: Option<String>,
     pub(super) certificate_file: Option<String>,
     pub(super) key_file: Option<String>,
     pub(super) client_msp_dir: Option<String>,

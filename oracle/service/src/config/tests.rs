@@ -49,6 +49,7 @@ tls_ca_file = "tls.pem"
 api = "http://kubo:5001"
 [mqtt]
 listen = "0.0.0.0:8883"
+websocket_listen = "0.0.0.0:8884"
 certificate_file = "mqtt.crt"
 key_file = "mqtt.key"
 client_msp_dir = "devices/msp"
@@ -147,6 +148,7 @@ fn a_minimal_file_gets_the_defaults() {
     assert_eq!(config.fabric.chaincode, DEFAULT_CHAINCODE);
     assert_eq!(mqtt.listen.to_string(), DEFAULT_LISTEN);
     assert_eq!(mqtt.insecure_listen, None);
+    assert_eq!(mqtt.websocket_listen, None);
     assert_eq!((mqtt.device_rate, mqtt.organization_rate), (None, None));
     assert_eq!(rest.listen.to_string(), DEFAULT_LISTEN);
     assert!(!rest.open_for_readers);
@@ -187,6 +189,10 @@ fn a_full_file_is_read_as_written() {
     assert_eq!(
         mqtt.insecure_listen.map(|address| address.port()),
         Some(1883)
+    );
+    assert_eq!(
+        mqtt.websocket_listen.map(|address| address.port()),
+        Some(8884)
     );
     let rate = |rate: Option<MessageRate>| {
         let rate = rate.expect("a rate is set");
@@ -258,6 +264,7 @@ custody"#,
             r#""0.0.0.0:1883""#,
             "mqtt.insecure_listen",
         ),
+        (r#""0.0.0.0:8884""#, r#""8884""#, "mqtt.websocket_listen"),
         (
             "device_messages_per_second = 200",
             "device_messages_per_second = 0",

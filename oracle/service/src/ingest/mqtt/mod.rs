@@ -19,6 +19,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod websocket;
 mod wire;
 
 use std::io;
@@ -29,9 +30,10 @@ use std::time::Duration;
 use fabric_msp::{Certificate, MspError, MspId};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 #[cfg(test)]
@@ -59,6 +61,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Limits {
     /// Connected devices.
     pub connections: usize,
+    /// Connected devices that use WebSockets, which need more memory.
+    pub websockets: usize,
     /// Connections that have not finished their CONNECT.
     pub handshakes: usize,
     /// Bytes of a packet after its fixed header.
@@ -81,6 +85,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            websockets: 1_000,
             handshakes: 512,
             packet_bytes: 8 << 20,
             large_packets: 32,
@@ -126,6 +131,7 @@ struct Front {
     msp: Arc<DeviceMsp>,
     sessions: Arc<Sessions>,
     seats: Arc<Semaphore>,
+    websockets: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     large: Arc<Semaphore>,
     pace: Pace,
@@ -144,7 +150,15 @@ pub struct BoundFront {
     front: Arc<Front>,
     secure: (TcpListener, SocketAddr),
     acceptor: Acceptor,
+    websocket: Option<(TcpListener, SocketAddr)>,
     insecure: Option<(TcpListener, SocketAddr)>,
+}
+
+/// What a connection speaks below MQTT.
+enum Way {
+    Tls(Acceptor),
+    WebSocket(Acceptor),
+    Insecure,
 }
 
 #[derive(Clone)]
@@ -179,6 +193,10 @@ impl BoundFront {
             None => None,
         };
         let secure = listen(config.listen).await?;
+        let websocket = match config.websocket_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         if let Some((_, address)) = &insecure {
             tracing::warn!(%address, "MQTT without TLS and without authentication, for development only");
         }
@@ -190,6 +208,7 @@ impl BoundFront {
                 msp,
                 sessions: Arc::new(Sessions::default()),
                 seats: Arc::new(Semaphore::new(limits.connections)),
+                websockets: Arc::new(Semaphore::new(limits.websockets)),
                 handshakes: Arc::new(Semaphore::new(limits.handshakes)),
                 large: Arc::new(Semaphore::new(limits.large_packets)),
                 pace: Pace::new(config.device_rate, config.organization_rate),
@@ -197,6 +216,7 @@ impl BoundFront {
             }),
             secure,
             acceptor: Acceptor(TlsAcceptor::from(Arc::new(tls))),
+            websocket,
             insecure,
         })
     }
@@ -205,6 +225,12 @@ impl BoundFront {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.secure.1
+    }
+
+    /// Address of the port for WebSockets, if there is one.
+    #[must_use]
+    pub fn websocket_addr(&self) -> Option<SocketAddr> {
+        self.websocket.as_ref().map(|(_, address)| *address)
     }
 
     /// Address of the insecure port, if there is one.
@@ -219,6 +245,7 @@ impl BoundFront {
             front,
             secure,
             acceptor,
+            websocket,
             insecure,
         } = self;
         let mut connections = JoinSet::new();
@@ -231,13 +258,17 @@ impl BoundFront {
                 Some(ended) = connections.join_next() => report(ended),
                 accepted = secure.0.accept() => {
                     if let Some(stream) = accepted_stream(accepted).await {
-                        let acceptor = acceptor.clone();
-                        admit(&front, &mut connections, stream, Some(acceptor));
+                        admit(&front, &mut connections, stream, Way::Tls(acceptor.clone()));
+                    }
+                }
+                accepted = accept_maybe(websocket.as_ref()) => {
+                    if let Some(stream) = accepted_stream(accepted).await {
+                        admit(&front, &mut connections, stream, Way::WebSocket(acceptor.clone()));
                     }
                 }
                 accepted = accept_maybe(insecure.as_ref()) => {
                     if let Some(stream) = accepted_stream(accepted).await {
-                        admit(&front, &mut connections, stream, None);
+                        admit(&front, &mut connections, stream, Way::Insecure);
                     }
                 }
                 _ = reload.tick() => {
@@ -247,7 +278,7 @@ impl BoundFront {
             }
             metrics::gauge!("salus_mqtt_connections").set(front.sessions.connected() as f64);
         }
-        drop((secure, insecure));
+        drop((secure, websocket, insecure));
         front.stopping.cancel();
         let drained = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(front.limits.drain, drained)
@@ -293,38 +324,75 @@ async fn accepted_stream(accepted: io::Result<(TcpStream, SocketAddr)>) -> Optio
     }
 }
 
-fn admit(
-    front: &Arc<Front>,
-    connections: &mut JoinSet<()>,
-    stream: TcpStream,
-    acceptor: Option<Acceptor>,
-) {
+fn admit(front: &Arc<Front>, connections: &mut JoinSet<()>, stream: TcpStream, way: Way) {
     let Ok(permit) = Arc::clone(&front.handshakes).try_acquire_owned() else {
         metrics::counter!("salus_mqtt_turned_away_total").increment(1);
         return;
     };
     let front = Arc::clone(front);
     connections.spawn(async move {
-        let stopping = front.stopping.clone();
-        let Some(Acceptor(acceptor)) = acceptor else {
-            greeting::welcome(front, stream, Identity::ByClientId, permit).await;
-            return;
-        };
-        let handshake = tokio::time::timeout(front.limits.handshake, acceptor.accept(stream));
-        let handshake = tokio::select! {
-            () = stopping.cancelled() => return,
-            handshake = handshake => handshake,
-        };
-        match handshake {
-            Ok(Ok(stream)) => {
-                if let Some(identity) = greeting::certified(&stream) {
+        match way {
+            Way::Insecure => greeting::welcome(front, stream, Identity::ByClientId, permit).await,
+            Way::Tls(acceptor) => {
+                if let Some((stream, identity)) = handshake(&front, acceptor, stream).await {
                     greeting::welcome(front, stream, identity, permit).await;
                 }
             }
-            Ok(Err(error)) => tracing::info!(%error, "TLS handshake failed"),
-            Err(_) => tracing::info!("TLS handshake took too long"),
+            Way::WebSocket(acceptor) => over_websocket(front, acceptor, stream, permit).await,
         }
     });
+}
+
+/// The TLS handshake, if it succeeds in time.
+async fn handshake(
+    front: &Front,
+    Acceptor(acceptor): Acceptor,
+    stream: TcpStream,
+) -> Option<(TlsStream<TcpStream>, Identity)> {
+    let handshake = tokio::time::timeout(front.limits.handshake, acceptor.accept(stream));
+    let handshake = tokio::select! {
+        () = front.stopping.cancelled() => return None,
+        handshake = handshake => handshake,
+    };
+    match handshake {
+        Ok(Ok(stream)) => {
+            let identity = greeting::certified(&stream)?;
+            Some((stream, identity))
+        }
+        Ok(Err(error)) => {
+            tracing::info!(%error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::info!("TLS handshake took too long");
+            None
+        }
+    }
+}
+
+async fn over_websocket(
+    front: Arc<Front>,
+    acceptor: Acceptor,
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+) {
+    let Ok(_place) = Arc::clone(&front.websockets).try_acquire_owned() else {
+        metrics::counter!("salus_mqtt_turned_away_total").increment(1);
+        return;
+    };
+    let Some((stream, identity)) = handshake(&front, acceptor, stream).await else {
+        return;
+    };
+    let accepted = tokio::time::timeout(front.limits.handshake, websocket::accept(stream));
+    let accepted = tokio::select! {
+        () = front.stopping.cancelled() => return,
+        accepted = accepted => accepted,
+    };
+    match accepted {
+        Ok(Ok(stream)) => greeting::welcome(front, stream, identity, permit).await,
+        Ok(Err(error)) => tracing::info!(%error, "no WebSocket"),
+        Err(_) => tracing::info!("the request for a WebSocket took too long"),
+    }
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

@@ -52,6 +52,7 @@ pub(super) struct Rig {
     pub(super) dir: TempDir,
     pub(super) organization: Organization,
     pub(super) tls: SocketAddr,
+    pub(super) websocket: SocketAddr,
     pub(super) plain: SocketAddr,
     pub(super) journal: Journal,
     pub(super) arrivals: mpsc::Receiver<Arrival>,
@@ -142,6 +143,7 @@ impl Rig {
         let any = "127.0.0.1:0".parse().unwrap();
         let config = MqttConfig {
             listen: any,
+            websocket_listen: Some(any),
             certificate_file: dir.path().join("server.crt"),
             key_file: dir.path().join("server.key"),
             client_msp_dir: organization.msp_folder(),
@@ -153,12 +155,14 @@ impl Rig {
             .await
             .unwrap();
         let (tls, plain) = (front.local_addr(), front.insecure_addr().unwrap());
+        let websocket = front.websocket_addr().unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(front.serve(stop.clone()));
         Self {
             dir,
             organization,
             tls,
+            websocket,
             plain,
             journal,
             arrivals,
