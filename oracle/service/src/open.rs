@@ -159,6 +159,16 @@ impl Opener {
         })
     }
 
+    /// Whether the contract would permit the read now, as far as it can be asked.
+    pub async fn would_permit(
+        &self,
+        request: &SignedRequest<AuthorizeRead>,
+        reader: &Participant,
+    ) -> bool {
+        let expected = self.explain(request, reader).await;
+        expected.is_some_and(|e| e.verdict.reason.decision() == Decision::Permit)
+    }
+
     /// How the reader's key would be had.
     async fn way(
         &self,

@@ -71,7 +71,14 @@ pub(crate) async fn read(segment: String, request: RestRequest) -> Result<Respon
     let opener = &request.api.opener;
     let recorded = async { Ok::<_, Problem>(opener.record(&record_id).await?) };
     let (record, reader) = tokio::try_join!(recorded, request.participant(&caller))?;
-    form.check(&record, request.api.open_for_readers)?;
+    // What a record holds is for those who may read it. Of everyone else's requests the denial is
+    // recorded, in whatever form they ask.
+    if let Err(unfit) = form.check(&record, request.api.open_for_readers) {
+        if !opener.would_permit(&signed, &reader).await {
+            opener.release(jws, &signed, &reader, record, false).await?;
+        }
+        return Err(unfit);
+    }
     let opened = form != Form::Sealed;
     let release = opener
         .release(jws, &signed, &reader, record, opened)
