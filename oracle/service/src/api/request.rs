@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use contract_interface::{
-    PageRequest, PageToken, Participant, RequestBody, Role, SignedRequest, UtcTime,
+    ErrorCode, PageRequest, PageToken, Participant, RequestBody, Role, SignedRequest, Status,
+    UtcTime,
 };
 use futures::{Stream, StreamExt};
 use http::uri::Authority;
@@ -23,7 +24,7 @@ use crate::api::context::{Peer, Query};
 use crate::api::problem::Problem;
 use crate::api::signed;
 use crate::clock;
-use crate::ledger::Viewer;
+use crate::ledger::{LedgerError, Viewer};
 
 /// Time for a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,17 +54,7 @@ impl RestRequest {
     ///
     /// A 401 problem without a certificate or with one that no MSP accepts.
     pub(crate) fn caller(&self) -> Result<Caller, Problem> {
-        let Some(certificate) = &self.peer.certificate else {
-            return Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "CERTIFICATE_REQUIRED",
-                "This address is for people and programs with a certificate. Connect with the \
-                 certificate your organisation gave you.",
-            ));
-        };
-        self.api
-            .callers
-            .authenticate(certificate, clock::now().unix_seconds())
+        authenticate(&self.api, &self.peer)
     }
 
     /// The caller, who must be an administrator of the oracle's own organisation.
@@ -82,6 +73,27 @@ impl RestRequest {
                 "ADMIN_REQUIRED",
                 format!("Only an administrator of {own} may do this. Ask one of them."),
             ))
+        }
+    }
+
+    /// Requires that the caller was not suspended or revoked in the directory: the oracle submits
+    /// registrations in its own name, so the contract does not see who asked for them. Before the
+    /// first registration, and until its own, an administrator is known by the certificate alone.
+    ///
+    /// # Errors
+    ///
+    /// A 403 problem, or that of a ledger that cannot be asked.
+    pub(crate) async fn require_standing(&self, caller: &Caller) -> Result<(), Problem> {
+        let thumbprint = contract_interface::Digest::from_bytes(caller.certificate.thumbprint());
+        let ledger = &self.api.ledger;
+        let found = ledger.participant_by_thumbprint(Viewer::Oracle, &thumbprint);
+        match found.await {
+            Ok(registered) => check_standing(registered.as_ref()),
+            Err(LedgerError::Contract {
+                code: Some(ErrorCode::NotInitialized),
+                ..
+            }) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -238,6 +250,32 @@ impl RestRequest {
     }
 }
 
+/// Whether who is registered so may still act for the organisation.
+fn check_standing(registered: Option<&Participant>) -> Result<(), Problem> {
+    match registered {
+        Some(participant) if participant.status != Status::Active => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "FORBIDDEN",
+            "Your registration is suspended or revoked. Ask another administrator of your \
+             organisation.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn authenticate(api: &Api, peer: &Peer) -> Result<Caller, Problem> {
+    let Some(certificate) = &peer.certificate else {
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "CERTIFICATE_REQUIRED",
+            "This address is for people and programs with a certificate. Connect with the \
+             certificate your organisation gave you.",
+        ));
+    };
+    api.callers
+        .authenticate(certificate, clock::now().unix_seconds())
+}
+
 /// Extracts a [`RestRequest`].
 pub(crate) fn request(api: &Arc<Api>) -> BoxedFilter<(RestRequest,)> {
     let api = Arc::clone(api);
@@ -343,5 +381,30 @@ pub(crate) fn period(query: &mut Query) -> Result<(Option<UtcTime>, Option<UtcTi
             "The period ends before it begins: \"to\" must not be before \"from\".",
         )),
         period => Ok(period),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspended_administrator_registers_nobody() {
+        for (status, allowed) in [("active", true), ("suspended", false), ("revoked", false)] {
+            let participant: Participant = serde_json::from_value(serde_json::json!({
+                "participant_id": "00112233445566778899aabbccddeeff",
+                "msp_id": "Org1MSP",
+                "role": "admin",
+                "certificate": "",
+                "thumbprint": "00".repeat(32),
+                "status": status,
+                "version": 1,
+            }))
+            .unwrap();
+            let refused = check_standing(Some(&participant)).err();
+            assert_eq!(refused.is_none(), allowed, "{status}");
+            assert!(refused.is_none_or(|problem| problem.status() == StatusCode::FORBIDDEN));
+        }
+        assert!(check_standing(None).is_ok(), "not registered yet");
     }
 }

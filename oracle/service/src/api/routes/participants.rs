@@ -84,8 +84,9 @@ pub(crate) async fn one(segment: String, request: RestRequest) -> Result<Respons
     )
 )]
 pub(crate) async fn register(request: RestRequest, body: Body) -> Result<Response, Problem> {
-    request.own_admin()?;
+    let caller = request.own_admin()?;
     let registration: ParticipantRegistration = request.json_body(body)?;
+    request.require_standing(&caller).await?;
     let receipt = request
         .api
         .ledger
