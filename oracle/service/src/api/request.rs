@@ -293,14 +293,20 @@ pub(crate) fn request(api: &Arc<Api>) -> BoxedFilter<(RestRequest,)> {
         .boxed()
 }
 
-/// Extracts the body, read no further than its limit.
+/// Extracts the body, read no further than its limit. A stranger's is not read at all: nobody
+/// without a certificate holds a place for as long as a body may take.
 pub(crate) fn body(api: &Arc<Api>) -> BoxedFilter<(Body,)> {
-    let limit = api.max_body;
-    warp::body::stream()
-        .then(move |stream| async move {
-            tokio::time::timeout(BODY_TIMEOUT, collect(stream, limit))
-                .await
-                .unwrap_or_else(|_| Err(slow_body()))
+    let api = Arc::clone(api);
+    warp::ext::get::<Peer>()
+        .and(warp::body::stream())
+        .then(move |peer: Peer, stream| {
+            let api = Arc::clone(&api);
+            async move {
+                authenticate(&api, &peer)?;
+                tokio::time::timeout(BODY_TIMEOUT, collect(stream, api.max_body))
+                    .await
+                    .unwrap_or_else(|_| Err(slow_body()))
+            }
         })
         .boxed()
 }

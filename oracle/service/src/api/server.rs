@@ -255,7 +255,9 @@ impl Edge {
         }
     }
 
-    /// Answers one request. A place is held until the last byte of the body is sent.
+    /// Answers one request. Its place is held until the last byte of the body is sent, if the body
+    /// is still being made while it is: an answer that is there costs no more work, and a stranger
+    /// who does not read it must not keep others out.
     pub(crate) async fn answer<B>(&self, request: Request<B>, peer: Peer) -> Response<PermitBody>
     where
         B: hyper::body::Body + Send + Sync + Unpin + 'static,
@@ -299,6 +301,9 @@ impl Edge {
             .increment(1);
         metrics::histogram!("salus_rest_request_seconds").record(elapsed.as_secs_f64());
         span.in_scope(|| tracing::info!(status, elapsed_ms = elapsed.as_millis(), "answered"));
-        response.map(|body| PermitBody::new(body, place))
+        response.map(|body| match hyper::body::Body::size_hint(&body).exact() {
+            Some(_) => PermitBody::without_place(body),
+            None => PermitBody::new(body, place),
+        })
     }
 }

@@ -290,6 +290,33 @@ async fn only_valid_certificates_of_known_organisations_are_taken() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_strangers_body_is_not_waited_for() {
+    let world = world();
+    for (caller, status) in [
+        (None, 401),
+        (Some("stranger"), 401),
+        (Some("provider"), 408),
+    ] {
+        let endless = http_body_util::StreamBody::new(futures::stream::pending::<
+            Result<hyper::body::Frame<Bytes>, std::io::Error>,
+        >());
+        let request = Request::post("/v1/grants")
+            .header(header::CONTENT_TYPE, "application/jose")
+            .body(endless)
+            .expect("a request");
+        let peer = Peer {
+            certificate: caller.map(|name| Arc::new(world.people[name].certificate().clone())),
+            address: IpAddr::from([127, 0, 0, 1]),
+        };
+        let begun = tokio::time::Instant::now();
+        let answer = world.edge.answer(request, peer).await;
+        assert_eq!(answer.status(), status, "{caller:?}");
+        let waited = begun.elapsed() > Duration::from_secs(10);
+        assert_eq!(waited, caller == Some("provider"), "{caller:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_there_and_what_is_not_understood() {
     let world = world();
@@ -472,6 +499,24 @@ async fn too_many_requests_are_told_to_come_back() {
     let answer = world.get(None, "/healthz").await;
     refused(&answer, 503, "BUSY");
     assert!(answer.headers.contains_key(header::RETRY_AFTER));
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_keeps_nobody_out() {
+    let world = world_with(1);
+    let ask = || async {
+        let request = Request::get("/openapi.json")
+            .body(Full::<Bytes>::default())
+            .expect("a request");
+        let peer = Peer {
+            certificate: None,
+            address: IpAddr::from([127, 0, 0, 1]),
+        };
+        world.edge.answer(request, peer).await
+    };
+    let unread = ask().await;
+    assert_eq!(ask().await.status(), StatusCode::OK);
+    drop(unread);
 }
 
 #[tokio::test]
