@@ -30,11 +30,11 @@ fn main() -> anyhow::Result<()> {
 
     // A key seals one object and is then only wrapped, never kept.
     let data_key = DataKey::generate();
-    let mut plaintext = File::open(input).context(input.clone())?;
+    let plaintext = File::open(input).context(input.clone())?;
     let length = plaintext.metadata()?.len();
     let out = BufWriter::new(File::create(output).context(output.clone())?);
     let mut sealer = Sealer::new(out, &data_key, &associated_data, length)?;
-    io::copy(&mut plaintext, &mut sealer)?;
+    sealer.read_from(plaintext)?;
     sealer.finish()?.flush()?;
 
     let needed = serde_json::json!({

@@ -128,7 +128,7 @@ async fn receive(
     {
         let opener = Opener::new(BufReader::new(&object), &data_key, &bound);
         let mut opener = opener.map_err(|error| unopened(error.to_string()))?;
-        std::io::copy(&mut opener, &mut opened)?;
+        opener.write_to(&mut opened)?;
     }
     object.seek(SeekFrom::Start(0))?;
     opened.seek(SeekFrom::Start(0))?;

@@ -11,7 +11,7 @@ mod session;
 use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use contract_interface::DeviceId;
+use contract_interface::{DeviceId, RecordId};
 
 pub use receipts::{ReadingName, Receipt};
 
@@ -51,7 +51,7 @@ pub struct Options {
     pub content_type: String,
     /// Whether to wait for the receipt of every message.
     pub wait_for_receipts: bool,
-    /// How long nothing may happen before giving up.
+    /// How long no acknowledgement and no receipt may come before giving up.
     pub patience: Duration,
 }
 
@@ -96,7 +96,17 @@ pub enum PublishError {
         /// The broker's reason code.
         reason: String,
     },
-    /// Nothing happened for [`Options::patience`].
+    /// The ledger's contract refuses readings that are durable at the oracle, which tries again.
+    #[error(
+        "record {record_id} is not on the ledger: its contract refused with {refused}; the oracle keeps the readings and tries again"
+    )]
+    NotRegistered {
+        /// The record that they are part of.
+        record_id: RecordId,
+        /// The contract's code.
+        refused: String,
+    },
+    /// Nothing came nearer to the end for [`Options::patience`].
     #[error(
         "no answer for {seconds} s: {acknowledged} of {messages} messages acknowledged, {receipted} with receipt"
     )]

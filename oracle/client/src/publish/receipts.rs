@@ -48,6 +48,23 @@ pub struct Receipt {
     pub readings: Vec<ReadingName>,
 }
 
+/// The other message on that topic: the ledger's contract refuses the record. The oracle keeps the
+/// readings and tries again.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Refusal {
+    pub(super) record_id: RecordId,
+    /// The contract's code.
+    pub(super) refused: String,
+    readings: Vec<ReadingName>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Receipt(Receipt),
+    Refusal(Refusal),
+}
+
 /// The messages whose receipts are still to come.
 #[derive(Debug)]
 pub(super) struct Awaited {
@@ -64,12 +81,25 @@ impl Awaited {
         }
     }
 
-    /// Takes a payload from the receipts topic, and says whether it is one that was waited for.
-    /// Receipts of other messages are passed over.
-    pub(super) fn take(&mut self, payload: &[u8]) -> bool {
-        let Ok(receipt) = serde_json::from_slice::<Receipt>(payload) else {
-            tracing::warn!("a message on the receipts topic is no receipt");
-            return false;
+    /// Takes a payload from the receipts topic, and says whether it is a receipt that was waited
+    /// for. Those of other messages are passed over.
+    ///
+    /// # Errors
+    /// A refusal of messages that are waited for.
+    pub(super) fn take(&mut self, payload: &[u8]) -> Result<bool, Refusal> {
+        let receipt = match serde_json::from_slice(payload) {
+            Ok(Answer::Receipt(receipt)) => receipt,
+            Ok(Answer::Refusal(refusal)) => {
+                let awaited = refusal
+                    .readings
+                    .iter()
+                    .any(|name| self.names.contains(name));
+                return if awaited { Err(refusal) } else { Ok(false) };
+            }
+            Err(_) => {
+                tracing::warn!("a message on the receipts topic is no receipt");
+                return Ok(false);
+            }
         };
         let before = self.names.len();
         for name in &receipt.readings {
@@ -79,7 +109,7 @@ impl Awaited {
         if awaited {
             self.arrived.push(receipt);
         }
-        awaited
+        Ok(awaited)
     }
 
     pub(super) fn missing(&self) -> usize {
@@ -114,14 +144,27 @@ mod tests {
                 "ab".repeat(16)
             )
         };
-        assert!(!awaited.take(receipt(r#"[{"seq":8}]"#).as_bytes()));
-        assert!(!awaited.take(b"not json"));
+        assert_eq!(
+            awaited.take(receipt(r#"[{"seq":8}]"#).as_bytes()),
+            Ok(false)
+        );
+        assert_eq!(awaited.take(b"not json"), Ok(false));
         assert_eq!(awaited.missing(), 2);
         // FIPS 180-2's example for "abc".
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert!(awaited.take(receipt(&format!(r#"[{{"sha256":"{abc}"}}]"#)).as_bytes()));
+        let by_content = receipt(&format!(r#"[{{"sha256":"{abc}"}}]"#));
+        assert_eq!(awaited.take(by_content.as_bytes()), Ok(true));
         assert_eq!(awaited.missing(), 1);
-        assert!(awaited.take(receipt(r#"[{"seq":7}]"#).as_bytes()));
+        let refusal = |seq: u64| {
+            let record_id = "ab".repeat(16);
+            format!(
+                r#"{{"record_id":"{record_id}","refused":"DEVICE_NOT_BOUND","readings":[{{"seq":{seq}}}]}}"#
+            )
+        };
+        assert_eq!(awaited.take(refusal(8).as_bytes()), Ok(false));
+        let refused = awaited.take(refusal(7).as_bytes()).unwrap_err();
+        assert_eq!(refused.refused, "DEVICE_NOT_BOUND");
+        assert_eq!(awaited.take(receipt(r#"[{"seq":7}]"#).as_bytes()), Ok(true));
         assert_eq!(awaited.missing(), 0);
         assert_eq!(awaited.into_arrived().len(), 2);
     }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     INFLIGHT_MAX, Message, MqttVersion, Options, PACKET_BYTES_MAX, PublishError, Published,
-    receipts::Awaited,
+    receipts::{Awaited, Refusal},
 };
 use crate::http::encode_query;
 
@@ -104,7 +104,7 @@ impl Session<'_> {
                     self.acknowledged += usize::from(index.is_some());
                     index.is_some()
                 }
-                Step::Received(payload) => self.awaited.take(&payload),
+                Step::Received(payload) => self.take(&payload)?,
                 Step::Other => false,
             };
             if progress {
@@ -112,6 +112,15 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    fn take(&mut self, payload: &[u8]) -> Result<bool, PublishError> {
+        self.awaited.take(payload).map_err(|refusal| {
+            let Refusal {
+                record_id, refused, ..
+            } = refusal;
+            PublishError::NotRegistered { record_id, refused }
+        })
     }
 
     fn is_done(&self) -> bool {

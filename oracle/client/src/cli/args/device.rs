@@ -57,7 +57,7 @@ pub(crate) struct DevicePublish {
     /// Wait until every reading is committed on the ledger.
     #[arg(long)]
     pub(crate) wait_receipts: bool,
-    /// Give up when nothing happens for so many seconds.
+    /// Give up when no acknowledgement and no receipt comes for so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) patience: u64,
 }
