@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub(super) struct Outbound {
     window: VecDeque<(u16, bool)>,
+    /// Those of the window that the device has not acknowledged.
+    open: usize,
     receive_maximum: usize,
 }
 
@@ -17,18 +19,20 @@ impl Outbound {
     pub(super) fn new(receive_maximum: u16) -> Self {
         Self {
             window: VecDeque::new(),
+            open: 0,
             receive_maximum: usize::from(receive_maximum.max(1)),
         }
     }
 
     /// Whether another message may be sent.
     pub(super) fn has_room(&self) -> bool {
-        self.window.len() < self.receive_maximum
+        self.open < self.receive_maximum
     }
 
     /// A message with this identifier was sent.
     pub(super) fn sent(&mut self, pkid: u16) {
         self.window.push_back((pkid, false));
+        self.open += 1;
     }
 
     /// The device acknowledged an identifier; the answer is what the router may be told now, in order.
@@ -39,6 +43,7 @@ impl Outbound {
             .find(|(id, done)| *id == pkid && !done)
         {
             *done = true;
+            self.open -= 1;
         }
         let mut due = Vec::new();
         while let Some((pkid, true)) = self.window.front().copied() {
@@ -62,6 +67,7 @@ mod tests {
         }
         assert!(!outbound.has_room());
         assert!(outbound.acknowledged(6).is_empty());
+        assert!(outbound.has_room(), "an answer out of turn makes room, too");
         assert!(outbound.acknowledged(9).is_empty());
         assert_eq!(outbound.acknowledged(5), [5, 6]);
         assert!(outbound.acknowledged(5).is_empty());

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{BoundFront, Delivery, Limits};
+use super::{BoundFront, Delivery, FrontError, Limits};
 use crate::config::{MessageRate, MqttConfig};
 use crate::ingest::directory::{DeviceDirectory, Registry};
 use crate::ingest::intake::Intake;
@@ -57,6 +57,8 @@ pub(super) struct Rig {
     pub(super) journal: Journal,
     pub(super) arrivals: mpsc::Receiver<Arrival>,
     pub(super) delivery: Delivery,
+    pub(super) config: MqttConfig,
+    intake: Intake,
     table: Arc<Table>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -151,9 +153,8 @@ impl Rig {
             device_rate: rates.0,
             organization_rate: rates.1,
         };
-        let front = BoundFront::bind(&config, msp_id, limits, intake, delivery.clone())
-            .await
-            .unwrap();
+        let bound = BoundFront::bind(&config, msp_id, limits, intake.clone(), delivery.clone());
+        let front = bound.await.unwrap();
         let (tls, plain) = (front.local_addr(), front.insecure_addr().unwrap());
         let websocket = front.websocket_addr().unwrap();
         let stop = CancellationToken::new();
@@ -167,10 +168,19 @@ impl Rig {
             journal,
             arrivals,
             delivery,
+            config,
+            intake,
             table,
             stop,
             serving,
         }
+    }
+
+    /// Another front on the same journal.
+    pub(super) async fn second_front(&self, config: &MqttConfig) -> Result<BoundFront, FrontError> {
+        let msp_id = fabric_msp::MspId::parse("Org1MSP").unwrap();
+        let (intake, delivery) = (self.intake.clone(), self.delivery.clone());
+        BoundFront::bind(config, msp_id, Limits::default(), intake, delivery).await
     }
 
     /// Registers another device and writes its certificate into a folder of its name.
@@ -314,11 +324,23 @@ pub(super) fn text(text: &str) -> Vec<u8> {
 }
 
 pub(super) fn connect(level: u8, client_id: &str, flags: u8, keep_alive: u16) -> Vec<u8> {
+    connect_with(level, client_id, flags, keep_alive, &[])
+}
+
+/// With MQTT 5's properties, without their length.
+pub(super) fn connect_with(
+    level: u8,
+    client_id: &str,
+    flags: u8,
+    keep_alive: u16,
+    properties: &[u8],
+) -> Vec<u8> {
     let mut body = text("MQTT");
     body.extend_from_slice(&[level, flags]);
     body.extend_from_slice(&keep_alive.to_be_bytes());
     if level == 5 {
-        body.push(0);
+        body.push(u8::try_from(properties.len()).unwrap());
+        body.extend_from_slice(properties);
     }
     body.extend(text(client_id));
     packet(0x10, &body)

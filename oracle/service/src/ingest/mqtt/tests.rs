@@ -3,6 +3,7 @@
 mod certificates;
 mod rates;
 mod sessions;
+mod table;
 mod websockets;
 
 use std::time::Duration;
