@@ -40,10 +40,23 @@ const LINGER_BYTES: usize = 32 << 20;
 /// Why a connection ends.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The device left or the network failed.
+    /// The device said that it leaves.
+    Left,
+    /// The network failed, or the device left without a word.
     Gone,
     /// The device is told why, if it speaks MQTT 5.
     Tell(DisconnectReasonCode, &'static str),
+}
+
+impl End {
+    /// For logs and metrics.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Gone => "connection-lost",
+            Self::Tell(_, name) => name,
+        }
+    }
 }
 
 impl From<WireError> for End {
@@ -80,6 +93,9 @@ pub(super) struct Peer {
     pub(super) thumbprint: Thumbprint,
     pub(super) keep_alive: Option<Duration>,
     pub(super) receive_maximum: u16,
+    /// Bytes of a packet that is taken from the device.
+    pub(super) packet_bytes: usize,
+    /// Bytes of a packet that the device takes.
     pub(super) packet_bytes_max: Option<usize>,
     pub(super) lease: Lease,
 }
@@ -96,6 +112,9 @@ pub(super) struct Connection<S> {
     pub(super) link: Option<DeviceLink>,
     pub(super) outbound: Outbound,
     pub(super) subscriptions: Vec<(String, u8)>,
+    since: Instant,
+    /// PUBLISH packets that came.
+    messages: u64,
     last_packet: Instant,
     packet_began: Option<Instant>,
     /// A PUBLISH above the rate. While it waits nothing more is read.
@@ -122,6 +141,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             asking_bytes: 0,
             link: None,
             subscriptions: Vec::new(),
+            since: Instant::now(),
+            messages: 0,
             last_packet: Instant::now(),
             packet_began: None,
             held: None,
@@ -133,12 +154,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// Serves the device until either side ends it. `welcome` goes out first.
     pub(super) async fn serve(mut self, welcome: Packet) {
-        let device = self.peer.device.clone();
+        self.connected();
         let end = match self.begin(welcome).await {
             Ok(()) => self.run().await,
             Err(end) => end,
         };
-        tracing::debug!(%device, ?end, "device disconnected");
+        self.disconnected(&end);
         // What is being made durable is finished and acknowledged before the connection ends.
         while let Some(asked) = self.asking.next().await {
             match asked.result {
@@ -150,8 +171,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
         }
         if let End::Tell(code, name) = end {
-            metrics::counter!("salus_mqtt_disconnects_total", "reason" => name).increment(1);
-            tracing::info!(%device, reason = name, "device sent away");
             if self.peer.version == Version::V5 {
                 self.put(reply::goodbye(code, name));
             }
@@ -164,6 +183,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if let Some(link) = self.link.take() {
             link.close().await;
         }
+    }
+
+    fn connected(&self) {
+        let Peer {
+            version, device, ..
+        } = &self.peer;
+        let (version, resumed) = (version.name(), self.peer.lease.resumed);
+        metrics::counter!("salus_mqtt_connects_total", "version" => version).increment(1);
+        let certified = self.peer.certificate.is_some();
+        tracing::info!(%device, version, resumed, certified, "device connected");
+    }
+
+    fn disconnected(&self, end: &End) {
+        let reason = end.name();
+        metrics::counter!("salus_mqtt_disconnects_total", "reason" => reason).increment(1);
+        tracing::info!(
+            device = %self.peer.device,
+            reason,
+            seconds = self.since.elapsed().as_secs(),
+            messages = self.messages,
+            "device disconnected"
+        );
     }
 
     async fn begin(&mut self, welcome: Packet) -> Result<(), End> {
@@ -247,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     async fn packets_at_hand(&mut self) -> Result<(), End> {
         while self.may_read() {
-            let frame = wire::take_frame(&mut self.input, self.front.limits.packet_bytes);
+            let frame = wire::take_frame(&mut self.input, self.peer.packet_bytes);
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error) => {
@@ -333,7 +374,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 self.put(Packet::PingResp(PingResp));
                 Ok(())
             }
-            FromDevice::Disconnect => Err(End::Gone),
+            FromDevice::Disconnect => Err(End::Left),
         }
     }
 
@@ -377,6 +418,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     async fn on_publish(&mut self, publish: Incoming) -> Result<(), End> {
         metrics::counter!("salus_mqtt_received_total").increment(1);
+        self.messages += 1;
         let v5 = self.peer.version == Version::V5;
         let properties = publish.properties.as_ref();
         if v5 && publish.retain {

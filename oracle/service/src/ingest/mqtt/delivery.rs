@@ -301,6 +301,24 @@ mod tests {
         device.close().await;
     }
 
+    /// The last member of a shared subscription leaves with a message unacknowledged: the router's thread dies of it.
+    /// Devices cannot subscribe so; here it stands for any death of the router.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_dead_router_is_noticed_and_answers_errors() {
+        let (delivery, watch) = Delivery::start().unwrap();
+        let (mut device, _) = link(&delivery, "d:0", false).await;
+        let topic = "v1/devices/d/receipts".to_owned();
+        let shared = format!("$share/g/{topic}");
+        device.subscribe(shared, QoS::AtLeastOnce).await.unwrap();
+        delivery.publish(topic.clone(), vec![1]).unwrap();
+        device.next().await.unwrap();
+        device.close().await;
+        let died = tokio::time::timeout(std::time::Duration::from_secs(20), watch.died());
+        died.await.unwrap();
+        assert!(delivery.link("d:1".to_owned(), true).await.is_err());
+        assert!(delivery.publish(topic, vec![2]).is_err());
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn names_are_free_again_after_closing_and_the_router_lives() {
         let (delivery, watch) = Delivery::start().unwrap();

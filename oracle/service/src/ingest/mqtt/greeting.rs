@@ -62,6 +62,7 @@ pub(super) async fn welcome<S>(
     mut stream: S,
     identity: Identity,
     handshake: OwnedSemaphorePermit,
+    packet_bytes: usize,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -91,13 +92,12 @@ pub(super) async fn welcome<S>(
     let version = greeting.version;
     let seat = Arc::clone(&front.seats).try_acquire_owned();
     let admitted = match &seat {
-        Ok(_) => admit(&front, identity, greeting).await,
+        Ok(_) => admit(&front, identity, greeting, packet_bytes).await,
         Err(_) => Err(ConnectRefusal::Busy),
     };
     match admitted {
         Ok((peer, welcome)) => {
             drop(handshake);
-            tracing::debug!(device = %peer.device, ?version, "device connected");
             Connection::new(front, stream, input, peer)
                 .serve(welcome)
                 .await;
@@ -158,6 +158,7 @@ async fn admit(
     front: &Arc<Front>,
     identity: Identity,
     greeting: Greeting,
+    packet_bytes: usize,
 ) -> Result<(Peer, Packet), ConnectRefusal> {
     let Greeting {
         version,
@@ -195,7 +196,7 @@ async fn admit(
         .enter(&device, &client_id, thumbprint, connect.clean_session, keep)
         .await?;
     let expiry = keep.map_or(0, |keep| u32::try_from(keep.as_secs()).unwrap_or(u32::MAX));
-    let welcome = reply::welcome(lease.resumed, assigned, expiry, &front.limits);
+    let welcome = reply::welcome(lease.resumed, assigned, expiry, packet_bytes);
     let peer = Peer {
         version,
         device,
@@ -208,6 +209,7 @@ async fn admit(
         receive_maximum: properties
             .and_then(|p| p.receive_maximum)
             .unwrap_or(RECEIVE_MAXIMUM_DEFAULT),
+        packet_bytes,
         packet_bytes_max: properties
             .and_then(|p| p.max_packet_size)
             .and_then(|bytes| usize::try_from(bytes).ok()),

@@ -332,10 +332,14 @@ fn admit(front: &Arc<Front>, connections: &mut JoinSet<()>, stream: TcpStream, w
     let front = Arc::clone(front);
     connections.spawn(async move {
         match way {
-            Way::Insecure => greeting::welcome(front, stream, Identity::ByClientId, permit).await,
+            Way::Insecure => {
+                let bytes = front.limits.packet_bytes;
+                greeting::welcome(front, stream, Identity::ByClientId, permit, bytes).await;
+            }
             Way::Tls(acceptor) => {
                 if let Some((stream, identity)) = handshake(&front, acceptor, stream).await {
-                    greeting::welcome(front, stream, identity, permit).await;
+                    let bytes = front.limits.packet_bytes;
+                    greeting::welcome(front, stream, identity, permit, bytes).await;
                 }
             }
             Way::WebSocket(acceptor) => over_websocket(front, acceptor, stream, permit).await,
@@ -389,7 +393,10 @@ async fn over_websocket(
         accepted = accepted => accepted,
     };
     match accepted {
-        Ok(Ok(stream)) => greeting::welcome(front, stream, identity, permit).await,
+        Ok(Ok(stream)) => {
+            let bytes = front.limits.packet_bytes.min(websocket::PACKET_BYTES_MAX);
+            greeting::welcome(front, stream, identity, permit, bytes).await;
+        }
         Ok(Err(error)) => tracing::info!(%error, "no WebSocket"),
         Err(_) => tracing::info!("the request for a WebSocket took too long"),
     }

@@ -6,9 +6,9 @@ use rumqttd::protocol::{
     PubRec, PubRecProperties, PubRecReason, SubAck, SubscribeReasonCode, UnsubAck, UnsubAckReason,
 };
 
+use super::RECEIVE_MAXIMUM;
 use super::refusal::{self, ConnectRefusal};
 use super::wire::Version;
-use super::{Limits, RECEIVE_MAXIMUM};
 use crate::ingest::intake::IntakeError;
 
 /// CONNACK to an admitted device, saying what this server does not do.
@@ -16,13 +16,13 @@ pub(super) fn welcome(
     session_present: bool,
     assigned: Option<String>,
     expiry_seconds: u32,
-    limits: &Limits,
+    packet_bytes: usize,
 ) -> Packet {
     let properties = ConnAckProperties {
         session_expiry_interval: Some(expiry_seconds),
         receive_max: Some(RECEIVE_MAXIMUM),
         retain_available: Some(0),
-        max_packet_size: Some(u32::try_from(limits.packet_bytes).unwrap_or(u32::MAX)),
+        max_packet_size: Some(u32::try_from(packet_bytes).unwrap_or(u32::MAX)),
         assigned_client_identifier: assigned,
         topic_alias_max: Some(0),
         subscription_identifiers_available: Some(0),

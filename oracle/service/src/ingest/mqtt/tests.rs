@@ -1,6 +1,7 @@
 //! The front on real sockets: what each version answers, and what is in the journal then.
 
 mod certificates;
+mod events;
 mod rates;
 mod sessions;
 mod table;

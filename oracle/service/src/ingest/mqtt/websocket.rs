@@ -18,9 +18,11 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// The subprotocol that both sides must name.
 const SUBPROTOCOL: &str = "mqtt";
-/// Bytes of one message from a device: it is whole in memory before MQTT's own limits are asked. Larger packets come
-/// in several messages.
-const MESSAGE_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+/// Bytes of a packet after its fixed header. Clients send a packet in one message, and a message is whole in memory
+/// before MQTT's own limits are asked.
+pub(super) const PACKET_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one message from a device, which may hold more than one packet.
+const MESSAGE_BYTES_MAX: usize = PACKET_BYTES_MAX + (64 << 10);
 /// Bytes of one message to a device.
 const WRITTEN_BYTES_MAX: usize = 64 << 10;
 /// Bytes read or gathered for writing at once; there may be many connections.

@@ -266,6 +266,14 @@ fn nonzero<T>(pkid: u16, packet: T) -> Result<T, WireError> {
 }
 
 impl Version {
+    /// For logs and metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "3.1.1",
+            Self::V5 => "5",
+        }
+    }
+
     fn decode(self, mut bytes: BytesMut) -> Result<Packet, WireError> {
         let limit = bytes.len();
         let decoded = catch_unwind(AssertUnwindSafe(|| match self {

@@ -55,10 +55,16 @@ async fn both_versions_publish_and_hear_receipts() {
         // Who it is comes from the certificate here, too.
         let stranger = publish(level, AT_LEAST_ONCE, OTHER, 8, &[], &reading(number));
         let answer = client.ask(&stranger).await;
-        match level {
-            4 => assert_eq!(answer, None),
-            _ => assert_eq!(answer.unwrap()[4], 0x87),
+        if level == 4 {
+            assert_eq!(answer, None);
+            continue;
         }
+        assert_eq!(answer.unwrap()[4], 0x87);
+        // A packet above the announced size is refused by its header.
+        let announced = [39, 0, 0x10, 0, 0];
+        assert!(ack.windows(announced.len()).any(|bytes| bytes == announced));
+        let bye = client.ask(&[0x32, 0x81, 0x80, 0x40]).await.unwrap();
+        assert_eq!((bye[0], bye[2]), (0xe0, 0x95));
     }
     rig.stop().await;
 }
