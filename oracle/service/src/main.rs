@@ -106,11 +106,18 @@ fn main() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.is::<ConfigError>() {
         ExitCode::from(EXIT_CONFIG)
-    } else if error.is::<oracle::journal::JournalError>() {
+    } else if error.chain().any(is_damage) {
         ExitCode::from(EXIT_DAMAGED)
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Whether a cause is a journal that an operator has to look at.
+fn is_damage(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause
+        .downcast_ref::<oracle::journal::JournalError>()
+        .is_some_and(oracle::journal::JournalError::is_damage)
 }
 
 fn log_to_stderr() {
