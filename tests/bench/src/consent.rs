@@ -223,9 +223,9 @@ fn keys_read(result: &TxResult) -> Result<usize> {
 fn table(measured: &[(u32, Vec<Cost>)]) -> Result<String> {
     let mut report = String::from(
         "# Consent\n\nMilliseconds of one endorsement (keys read one by one), by the number of a \
-         patient's records and of the patient's grants. The time of lists grows because the ledger \
-         in memory copies a whole range before it hands out the first key of it, which a peer does \
-         not; decisions read no range.\n\n|",
+         patient's records and of the patient's grants. The index of records is in the order of \
+         the periods' ends: a query by time looks through what ended later, up to the bound of \
+         one page. Decisions read no range.\n\n|",
     );
     for (size, _) in measured {
         write!(report, " | {size}")?;
