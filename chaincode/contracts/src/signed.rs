@@ -221,7 +221,9 @@ impl<B> Signed<B> {
         let patient = patient.unwrap_or(own);
         if patient == own {
             if signer.role != Role::Patient {
-                return Err(Failure::forbidden("the signer is no patient"));
+                return Err(Failure::forbidden(
+                    "the signer is no patient, and no patient is named for whom to act",
+                ));
             }
             return Ok(ActsFor {
                 patient,

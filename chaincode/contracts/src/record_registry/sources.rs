@@ -120,8 +120,9 @@ impl<'a> Sources<'a> {
         Err(Failure::new(
             ErrorCode::ParticipantNotFound,
             format!(
-                "patient or source of record {} is not registered",
-                record.record_id
+                "record {} needs a registered patient, and that patient or a provider of {} as its \
+                 author",
+                record.record_id, self.creator.msp_id
             ),
         ))
     }
