@@ -247,10 +247,11 @@ fn of_person(reason: ReasonCode, words: &Words<'_>) -> Option<String> {
         }
         ReasonCode::RoleNotAllowed => words
             .pick(
-                "Only patients and care providers read records, and your registration is for \
-                 another role. Ask your organisation's administrator if that is wrong.",
-                "Only patients and care providers read records, and this person is registered for \
-                 another role.",
+                "Only its patient, the patient's guardians and care providers read a record, and \
+                 you are registered as none of these. Ask your organisation's administrator if \
+                 that is wrong.",
+                "Only its patient, the patient's guardians and care providers read a record, and \
+                 this person is registered as none of these.",
             )
             .to_owned(),
         ReasonCode::ReaderNotActive => words

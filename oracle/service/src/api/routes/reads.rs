@@ -1,6 +1,6 @@
 //! Who read what: every decision, permitted and denied.
 
-use contract_interface::{ReadFilter, ReadId, Role};
+use contract_interface::{ReadFilter, ReadId, Role, UtcTime};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
@@ -16,7 +16,8 @@ const NEXT_PAGE_TOKEN: HeaderName = HeaderName::from_static("salus-next-page-tok
 
 /// Lists decisions on reads that the caller may see, in order of time, by pages. Without a patient,
 /// record, reader or period: a patient sees the reads of the own records, anyone else the own reads.
-/// Auditors and administrators list by a period alone what concerns their organisation.
+/// Auditors and administrators list by a period alone, with one end or both, what concerns their
+/// organisation.
 #[utoipa::path(
     get, path = "/v1/reads", operation_id = "list_reads", tag = "audit",
     params(
@@ -55,10 +56,14 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
         filter.patient.is_none() && filter.record_id.is_none() && filter.reader.is_none();
     if names_nobody {
         let participant = request.participant(&caller).await?;
-        let by_period = filter.from.is_some() && filter.to.is_some();
+        let by_period = filter.from.is_some() || filter.to.is_some();
         match participant.role {
             Role::Patient => filter.patient = Some(participant.participant_id.into()),
-            Role::Auditor | Role::Admin | Role::Oracle if by_period => {}
+            Role::Auditor | Role::Admin | Role::Oracle if by_period => {
+                // A period with one end only is open at the other.
+                filter.from.get_or_insert(UtcTime::MIN);
+                filter.to.get_or_insert(UtcTime::MAX);
+            }
             _ => filter.reader = Some(participant.participant_id),
         }
     }
