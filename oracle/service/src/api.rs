@@ -48,6 +48,7 @@ use crate::ingest::directory::DeviceDirectory;
 use crate::jobs::Board;
 use crate::ledger::Ledger;
 use crate::open::Opener;
+use crate::pipeline::DeadLetters;
 use crate::refusals::Refusals;
 use crate::store::Kubo;
 
@@ -82,4 +83,6 @@ pub(crate) struct Api {
     pub(crate) signing: SigningIdentity,
     /// How far the background jobs are.
     pub(crate) jobs: Board,
+    /// What the contract refuses, in a process that takes readings.
+    pub(crate) dead_letters: Option<DeadLetters>,
 }

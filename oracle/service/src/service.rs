@@ -159,7 +159,7 @@ impl Oracle {
                 &config,
                 &readiness,
                 &refusals,
-                journal.as_ref(),
+                ingest.as_ref(),
                 metrics.clone(),
             )
             .await?;
@@ -313,7 +313,7 @@ impl Base {
         config: &Config,
         readiness: &Readiness,
         refusals: &Refusals,
-        journal: Option<&Journal>,
+        ingest: Option<&Ingest>,
         metrics: Option<PrometheusHandle>,
     ) -> Result<Option<People>, StartError> {
         let (Some(rest), Some(keys)) = (&config.rest, &self.identity.keys) else {
@@ -325,7 +325,7 @@ impl Base {
             config: config.jobs.clone(),
             ledger: self.ledger.clone(),
             store: self.store.clone(),
-            journal: journal.cloned(),
+            journal: ingest.map(|ingest| ingest.journal.clone()),
             keys: keys.clone(),
             board: board.clone(),
         });
@@ -345,6 +345,7 @@ impl Base {
             gate: keys.public().clone(),
             signing: self.identity.signing.clone(),
             jobs: board,
+            dead_letters: ingest.map(|ingest| ingest.pipeline.dead_letters()),
         });
         let server = Server::bind(rest, Routes::new(&api)).await?;
         Ok(Some(People { api, server, jobs }))

@@ -7,7 +7,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::PathItem;
 
 use crate::api::routes::{
-    access, access_requests, audit, content, delegations, devices, emergencies, erasure, evidence, grants, health, jobs, notices, participants, policies, reads, records, refusals, uploads, wraps,
+    access, access_requests, audit, content, dead_letters, delegations, devices, emergencies, erasure, evidence, grants, health, jobs, notices, participants, policies, reads, records, refusals, uploads, wraps,
 };
 
 /// Every route there is; a test compares it with the router.
@@ -59,6 +59,9 @@ use crate::api::routes::{
         refusals::list,
         audit::completeness,
         jobs::list,
+        dead_letters::list,
+        dead_letters::retry,
+        dead_letters::give_up,
         health::live,
         health::ready,
         health::openapi,

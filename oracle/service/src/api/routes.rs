@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod access_requests;
 pub(crate) mod audit;
 pub(crate) mod content;
+pub(crate) mod dead_letters;
 pub(crate) mod delegations;
 pub(crate) mod devices;
 pub(crate) mod emergencies;
@@ -69,6 +70,8 @@ impl Routes {
             .or(requests(api))
             .unify()
             .or(audit(api))
+            .unify()
+            .or(operation(api))
             .unify()
             .recover(|rejection: warp::Rejection| async move {
                 Ok::<_, Infallible>(problem::of_rejection(&rejection).deferred())
@@ -470,6 +473,23 @@ fn audit(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .or(refusals)
         .unify()
         .boxed()
+}
+
+/// For those who run the oracle.
+fn operation(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
+    let list = warp::path!("v1" / "dead-letters")
+        .and(warp::get())
+        .and(request(api))
+        .then(|r| reply(dead_letters::list(r)));
+    let retry = warp::path!("v1" / "dead-letters" / String / "retry")
+        .and(warp::post())
+        .and(request(api))
+        .then(|id, r| reply(dead_letters::retry(id, r)));
+    let give_up = warp::path!("v1" / "dead-letters" / String / "drop")
+        .and(warp::post())
+        .and(request(api))
+        .then(|id, r| reply(dead_letters::give_up(id, r)));
+    list.or(retry).unify().or(give_up).unify().boxed()
 }
 
 /// The handler's answer, or the problem for [`problem::render`].

@@ -165,6 +165,7 @@ pub(super) fn routes(folder: &Path, organizations: &[&Organization], own: &Organ
         gate: keys().public().clone(),
         signing: user(own, "signer", "oracle", None),
         jobs: Board::default(),
+        dead_letters: None,
     });
     Routes::new(&api)
 }

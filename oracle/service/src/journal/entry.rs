@@ -252,6 +252,9 @@ pub enum Entry {
     /// Records were given up before they were pinned; their readings are in no record again.
     #[n(6)]
     Discarded(#[n(0)] Vec<RecordKey>),
+    /// Records that the contract refuses were given up by an administrator, with their readings.
+    #[n(7)]
+    Dropped(#[n(0)] Vec<RecordKey>),
 }
 
 /// A dead letter: who, when and why, never what.
@@ -337,6 +340,7 @@ mod tests {
             },
             Entry::Done(vec![record, record]),
             Entry::Discarded(vec![record]),
+            Entry::Dropped(vec![record]),
             Entry::Refused(Refused {
                 device: "d".into(),
                 refused_ms: 1,

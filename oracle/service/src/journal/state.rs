@@ -195,7 +195,7 @@ impl State {
                 Stage::Sealed | Stage::Pinned => Stage::Committed(commitment.clone()),
                 other => other,
             }),
-            Entry::Done(records) => {
+            Entry::Done(records) | Entry::Dropped(records) => {
                 for record in records {
                     self.finish(record);
                 }

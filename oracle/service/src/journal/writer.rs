@@ -326,10 +326,12 @@ impl Writer {
                 }
             }
         }
-        let finished = batch
-            .frames
-            .iter()
-            .any(|(entry, _)| matches!(entry, Entry::Done(_) | Entry::Discarded(_)));
+        let finished = batch.frames.iter().any(|(entry, _)| {
+            matches!(
+                entry,
+                Entry::Done(_) | Entry::Discarded(_) | Entry::Dropped(_)
+            )
+        });
         {
             let mut state = self.shared.state();
             for (entry, location) in batch.frames {

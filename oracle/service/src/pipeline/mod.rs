@@ -7,6 +7,7 @@
 //! come twice. So stopping is the same as crashing, and starting the same as going on.
 
 mod gather;
+mod parked;
 mod receipts;
 mod seal;
 mod sealing;
@@ -16,7 +17,6 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::parked::{DeadLetter, DeadLetterError, DeadLetters};
 pub use self::spool::SpoolError;
 pub use self::status::Status;
 
@@ -151,7 +152,7 @@ struct Shared {
     /// Readings of discarded records, to be gathered again.
     again_tx: mpsc::UnboundedSender<Pending>,
     /// Records the contract refuses, which are tried again later.
-    parked: Mutex<HashSet<crate::journal::RecordKey>>,
+    parked: Mutex<parked::ParkingLot>,
     book: Mutex<Book>,
     status: watch::Sender<Status>,
 }
@@ -214,6 +215,12 @@ impl Pipeline {
         self.shared.status.subscribe()
     }
 
+    /// What the contract refuses, for administrators.
+    #[must_use]
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::new(Arc::clone(&self.shared))
+    }
+
     /// Runs until `shutdown` or an error. Stopping at any point is safe.
     ///
     /// # Errors
@@ -239,6 +246,18 @@ impl Pipeline {
         shared.status.send_modify(|status| status.running = false);
         ended
     }
+}
+
+/// Notes how long one go of a step took.
+fn measure(step: &'static str, began: std::time::Instant) {
+    let seconds = began.elapsed().as_secs_f64();
+    metrics::histogram!("salus_pipeline_step_seconds", "step" => step).record(seconds);
+}
+
+/// The wall clock, milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 /// Waits between tries of one step: longer each time, with jitter, without end.

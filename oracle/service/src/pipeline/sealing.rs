@@ -135,6 +135,7 @@ impl Sealing {
         if jobs.is_empty() {
             return Ok(());
         }
+        let began = Instant::now();
         let worker = Arc::clone(shared);
         let work = tokio::task::spawn_blocking(move || seal_all(&worker, jobs));
         let (sealed, failed) = work.await.map_err(|_| PipelineError::Panicked)??;
@@ -156,6 +157,7 @@ impl Sealing {
                 Err(error) => return Err(error.into()),
             }
         }
+        super::measure("seal", began);
         shared.to_pin.notify_one();
         Ok(())
     }

@@ -35,6 +35,11 @@ impl SpoolError {
         }
     }
 
+    /// Whether the file does not exist, rather than being unreadable now.
+    pub(super) fn is_missing(&self) -> bool {
+        self.source.kind() == std::io::ErrorKind::NotFound
+    }
+
     /// Whether the disk is full rather than broken.
     pub(super) fn is_full(&self) -> bool {
         matches!(

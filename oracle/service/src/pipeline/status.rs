@@ -1,9 +1,9 @@
 //! What an operator sees of the pipeline: counts, and how old the oldest unfinished reading is.
 
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{PipelineError, Shared};
+use super::{PipelineError, Shared, now_ms, parked};
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -57,10 +57,6 @@ pub(super) async fn watch(shared: Arc<Shared>) -> Result<(), PipelineError> {
 
 fn look(shared: &Shared) -> Status {
     let counts = shared.journal.counts();
-    let parked = shared.parked.lock().unwrap_or_else(PoisonError::into_inner);
-    let now_ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64);
     let (received, sealed) = (counts.received as u64, counts.sealed as u64);
     let (pinned, committed) = (counts.pinned as u64, counts.committed as u64);
     Status {
@@ -70,9 +66,9 @@ fn look(shared: &Shared) -> Status {
         sealed,
         pinned,
         committed,
-        parked: parked.len() as u64,
+        parked: parked::lot(shared).len() as u64,
         oldest_seconds: counts
             .oldest_ms
-            .map_or(0, |oldest| now_ms.saturating_sub(oldest) / 1000),
+            .map_or(0, |oldest| now_ms().saturating_sub(oldest) / 1000),
     }
 }

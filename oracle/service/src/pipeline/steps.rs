@@ -1,14 +1,13 @@
 //! The later steps: pin, register, tell. Each loop asks the journal for work and never ends but by an error.
 
-use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use contract_interface::RecordPrivate;
-use tokio::time::Instant;
 
+use super::parked::{lot, reason_of};
 use super::receipts::receipts;
-use super::{PipelineError, Shared, retry_delays};
+use super::{PipelineError, Shared, measure, now_ms, retry_delays};
 use crate::ingest::topic;
 use crate::journal::{
     Entry, JournalError, RecordKey, SealedRecord, Stage, StageKind, UnfinishedRecord,
@@ -22,11 +21,12 @@ const PIN_OBJECTS_MAX: usize = 128;
 const PIN_BYTES_MAX: u64 = 32 << 20;
 /// Records told at once.
 const TELL_MAX: usize = 256;
-/// A record that the contract refuses is tried again after this time.
-const PARKED: Duration = Duration::from_secs(60);
+/// Wait between tries, should the growing waits ever end.
+const LAST_DELAY: Duration = Duration::from_secs(60);
 
 /// Uploads sealed objects, many in one request, and pins them.
 pub(super) async fn pin(shared: Arc<Shared>) -> Result<(), PipelineError> {
+    let mut unreadable_delays = retry_delays();
     loop {
         let work = work(&shared, StageKind::Sealed, PIN_OBJECTS_MAX);
         let work = within_bytes(work);
@@ -36,16 +36,31 @@ pub(super) async fn pin(shared: Arc<Shared>) -> Result<(), PipelineError> {
         }
         let reader = Arc::clone(&shared);
         let read = tokio::task::spawn_blocking(move || read_objects(&reader, work));
-        let (keys, objects, lost) = read.await.map_err(|_| PipelineError::Panicked)?;
+        let began = Instant::now();
+        let Objects {
+            keys,
+            objects,
+            lost,
+            unreadable,
+        } = read.await.map_err(|_| PipelineError::Panicked)?;
         if !lost.is_empty() {
             discard(&shared, lost).await?;
         }
         if keys.is_empty() {
+            if unreadable > 0 {
+                let delay = unreadable_delays.next().unwrap_or(LAST_DELAY);
+                tracing::warn!(unreadable, ?delay, "sealed objects not read, trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    () = shared.to_pin.notified() => {}
+                }
+            }
             continue;
         }
+        unreadable_delays = retry_delays();
         let mut delays = retry_delays();
         while let Err(error) = shared.store.pin(&objects).await {
-            let delay = delays.next().unwrap_or(PARKED);
+            let delay = delays.next().unwrap_or(LAST_DELAY);
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 objects = objects.len(),
@@ -56,6 +71,7 @@ pub(super) async fn pin(shared: Arc<Shared>) -> Result<(), PipelineError> {
             tokio::time::sleep(delay).await;
         }
         append(&shared, Entry::Pinned(keys.clone())).await?;
+        measure("pin", began);
         for key in keys {
             shared.spool.remove(key);
         }
@@ -76,36 +92,54 @@ fn within_bytes(work: Vec<UnfinishedRecord>) -> Vec<UnfinishedRecord> {
         .collect()
 }
 
-/// Reads objects from the spool; those that are gone or changed come back as the third part.
-fn read_objects(
-    shared: &Shared,
-    work: Vec<UnfinishedRecord>,
-) -> (Vec<RecordKey>, Vec<Object>, Vec<UnfinishedRecord>) {
-    let mut keys = Vec::with_capacity(work.len());
-    let mut objects = Vec::with_capacity(work.len());
-    let mut lost = Vec::new();
+/// What reading sealed objects gave.
+#[derive(Debug, Default)]
+struct Objects {
+    keys: Vec<RecordKey>,
+    /// Of the records in `keys`.
+    objects: Vec<Object>,
+    /// Records whose object is gone or changed.
+    lost: Vec<UnfinishedRecord>,
+    /// Objects that may be there, but cannot be read now.
+    unreadable: usize,
+}
+
+/// Reads objects from the spool.
+fn read_objects(shared: &Shared, work: Vec<UnfinishedRecord>) -> Objects {
+    let mut read = Objects::default();
     for record in work {
         let key = record.sealed.record;
         let object = match shared.spool.read(key) {
             Ok(bytes) => Object::new(&bytes),
-            Err(error) => {
+            Err(error) if error.is_missing() => {
                 tracing::error!(record = key.to_hex(), %error, "a sealed object is lost, its readings are sealed again");
-                lost.push(record);
+                read.lost.push(record);
+                continue;
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(
+                    record = key.to_hex(),
+                    error,
+                    "a sealed object cannot be read"
+                );
+                metrics::counter!("salus_pipeline_retries_total", "step" => "read").increment(1);
+                read.unreadable += 1;
                 continue;
             }
         };
         if object.cid().to_string() == record.sealed.cid {
-            keys.push(key);
-            objects.push(object);
+            read.keys.push(key);
+            read.objects.push(object);
         } else {
             tracing::error!(
                 record = key.to_hex(),
                 "a sealed object has changed, its readings are sealed again"
             );
-            lost.push(record);
+            read.lost.push(record);
         }
     }
-    (keys, objects, lost)
+    read
 }
 
 /// Forgets records of which nothing is outside yet; their readings are gathered again.
@@ -126,24 +160,39 @@ async fn discard(shared: &Shared, lost: Vec<UnfinishedRecord>) -> Result<(), Pip
     Ok(())
 }
 
-/// Registers pinned records, many in one transaction.
+/// Registers pinned records, many in one transaction; between two batches also what was refused before and whose
+/// time has come.
 pub(super) async fn register(shared: Arc<Shared>) -> Result<(), PipelineError> {
-    let mut retry_parked = Instant::now() + PARKED;
     loop {
-        let work = work(&shared, StageKind::Pinned, shared.config.register_batch);
+        let limit = shared.config.register_batch;
+        let work = work(&shared, StageKind::Pinned, limit);
+        let due = lot(&shared).take_due(tokio::time::Instant::now(), limit);
+        if work.is_empty() && due.is_empty() {
+            let next = lot(&shared).next_due();
+            tokio::select! {
+                () = shared.to_register.notified() => {}
+                () = until(next) => {}
+            }
+            continue;
+        }
+        let began = Instant::now();
         if !work.is_empty() {
             let records = work.into_iter().map(|record| record.sealed).collect();
             submit(&shared, records).await?;
-            continue;
+            measure("register", began);
         }
-        tokio::select! {
-            () = shared.to_register.notified() => {}
-            () = tokio::time::sleep_until(retry_parked) => {
-                retry_parked = Instant::now() + PARKED;
-                let mut parked = shared.parked.lock().unwrap_or_else(PoisonError::into_inner);
-                parked.clear();
-            }
-        }
+        let due = due
+            .iter()
+            .filter_map(|record| shared.journal.record(*record));
+        let due: Vec<SealedRecord> = due.map(|record| record.sealed).collect();
+        submit(&shared, due).await?;
+    }
+}
+
+async fn until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -166,14 +215,12 @@ async fn submit(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), Pipel
                         transaction_id: registered.transaction_id,
                         block_number: registered.block_number,
                     };
-                    append(
-                        shared,
-                        Entry::Committed {
-                            records,
-                            commitment,
-                        },
-                    )
-                    .await?;
+                    let committed = Entry::Committed {
+                        records,
+                        commitment,
+                    };
+                    append(shared, committed).await?;
+                    lot(shared).forget(chunk.iter().map(|record| &record.record));
                     metrics::counter!("salus_pipeline_registered_total")
                         .increment(chunk.len() as u64);
                     shared.to_tell.notify_one();
@@ -193,7 +240,7 @@ async fn submit(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), Pipel
                 park(shared, &chunk, &error);
             }
         } else {
-            let delay = delays.next().unwrap_or(PARKED);
+            let delay = delays.next().unwrap_or(LAST_DELAY);
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 records = chunk.len(),
@@ -209,15 +256,18 @@ async fn submit(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), Pipel
 }
 
 fn park(shared: &Shared, chunk: &[SealedRecord], error: &LedgerError) {
-    let mut parked = shared.parked.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = tokio::time::Instant::now();
     for record in chunk {
+        let reason = reason_of(error);
         tracing::error!(
             record = record.record.to_hex(),
             device = record.device,
             error = error as &dyn std::error::Error,
-            "the contract refuses a record, it stays in the journal"
+            "the contract refuses a record, it stays in the journal as a dead letter"
         );
-        parked.insert(record.record);
+        metrics::counter!("salus_pipeline_rejected_total", "reason" => reason.0.clone())
+            .increment(1);
+        lot(shared).park(record, reason, now, now_ms());
     }
 }
 
@@ -240,7 +290,13 @@ async fn seal_again(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), P
         records = unfinished.len(),
         "records of an earlier version are sealed again"
     );
-    discard(shared, unfinished).await
+    let keys: Vec<RecordKey> = unfinished
+        .iter()
+        .map(|record| record.sealed.record)
+        .collect();
+    discard(shared, unfinished).await?;
+    lot(shared).forget(&keys);
+    Ok(())
 }
 
 /// The batch that registers these records, as it was written down when they were sealed.
@@ -268,6 +324,7 @@ pub(super) async fn tell(shared: Arc<Shared>) -> Result<(), PipelineError> {
             shared.to_tell.notified().await;
             continue;
         }
+        let began = Instant::now();
         let mut done = Vec::with_capacity(work.len());
         for record in work {
             let key = record.sealed.record;
@@ -279,21 +336,24 @@ pub(super) async fn tell(shared: Arc<Shared>) -> Result<(), PipelineError> {
                 let topic = topic::receipts(&record.sealed.device);
                 shared.delivery.publish(topic, receipt)?;
             }
+            let now_ms = now_ms();
+            for reading in &readings {
+                let age_ms = now_ms.saturating_sub(reading.received_ms);
+                metrics::histogram!("salus_pipeline_reading_seconds")
+                    .record(age_ms as f64 / 1000.0);
+            }
             let mut book = shared.book.lock().unwrap_or_else(PoisonError::into_inner);
             book.insert(key, &commitment, &readings);
             drop(book);
             done.push(key);
         }
         append(&shared, Entry::Done(done)).await?;
+        measure("tell", began);
     }
 }
 
 fn work(shared: &Shared, stage: StageKind, limit: usize) -> Vec<UnfinishedRecord> {
-    let parked: HashSet<RecordKey> = shared
-        .parked
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let parked = lot(shared).keys();
     shared.journal.at_stage(stage, limit, &parked)
 }
 
@@ -303,7 +363,7 @@ async fn append(shared: &Shared, entry: Entry) -> Result<(), PipelineError> {
     loop {
         match shared.journal.append(entry.clone()).await {
             Err(JournalError::DiskRefused { source }) => {
-                let delay = delays.next().unwrap_or(PARKED);
+                let delay = delays.next().unwrap_or(LAST_DELAY);
                 tracing::warn!(error = %source, ?delay, "the journal's disk is full");
                 tokio::time::sleep(delay).await;
             }

@@ -204,6 +204,7 @@ struct Life {
     readings_tx: mpsc::Sender<Arrival>,
     delivery: Delivery,
     status: watch::Receiver<Status>,
+    dead_letters: DeadLetters,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<Result<(), PipelineError>>,
     _router: RouterWatch,
@@ -231,12 +232,14 @@ impl Life {
         .unwrap();
         let stop = CancellationToken::new();
         let status = pipeline.status();
+        let dead_letters = pipeline.dead_letters();
         let running = tokio::spawn(pipeline.run(stop.clone()));
         Self {
             journal,
             readings_tx,
             delivery,
             status,
+            dead_letters,
             stop,
             running,
             _router: router,
@@ -262,6 +265,7 @@ impl Life {
     async fn crash(self) {
         self.stop.cancel();
         drop(self.readings_tx);
+        drop(self.dead_letters);
         drop(self.running.await.unwrap());
         self.journal.close().await;
     }
@@ -598,4 +602,115 @@ async fn records_sealed_by_an_earlier_version_are_sealed_again() {
         assert_eq!(entry.commitment, private.commitment());
         assert_eq!(private.registrar.as_str(), "Org1MSP");
     }
+}
+
+/// Waits until so many records are dead letters, and nothing else waits.
+async fn parked(life: &Life, count: usize) -> Vec<DeadLetter> {
+    loop {
+        let letters = life.dead_letters.list();
+        let counts = life.journal.counts();
+        let waiting = counts.received + counts.sealed + counts.pinned + counts.committed;
+        if letters.len() == count && waiting == count {
+            return letters;
+        }
+        assert!(!life.running.is_finished(), "the pipeline has ended");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_with_their_reason_and_tried_again_while_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    *world.refused.lock().unwrap() = Some("8480-6".to_owned());
+    let life = Life::begin(dir.path(), &world);
+    life.receive(reading(0, "8480-6", b"refused")).await;
+    let letter = parked(&life, 1).await.remove(0);
+    assert_eq!((letter.device.as_str(), letter.readings), ("hr-1", 1));
+    assert_eq!(letter.code, "DEVICE_NOT_BOUND");
+    assert_eq!((letter.reason.as_str(), letter.refusals), ("refused", 1));
+
+    life.dead_letters.retry(letter.record).unwrap();
+    while life.dead_letters.list()[0].refusals < 2 {
+        tokio::task::yield_now().await;
+    }
+    // Never idle again: what is registered brings the next reading.
+    *world.refused.lock().unwrap() = None;
+    life.dead_letters.retry(letter.record).unwrap();
+    let mut sequence = 1;
+    while !life.dead_letters.list().is_empty() {
+        life.receive(reading(sequence, "8867-4", b"busy")).await;
+        sequence += 1;
+    }
+    life.finish().await;
+    assert_eq!(u64::from(world.readings()), sequence);
+    let unknown = life.dead_letters.retry(letter.record);
+    assert!(matches!(unknown, Err(DeadLetterError::Unknown)));
+    life.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_dead_letter_is_gone_for_good_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    *world.refused.lock().unwrap() = Some("8480-6".to_owned());
+    let life = Life::begin(dir.path(), &world);
+    life.receive(reading(0, "8480-6", b"dropped")).await;
+    let first = parked(&life, 1).await.remove(0);
+    life.receive(reading(1, "8480-6", b"kept")).await;
+    parked(&life, 2).await;
+    life.dead_letters.drop_record(first.record).await.unwrap();
+    let again = life.dead_letters.drop_record(first.record).await;
+    assert!(matches!(again, Err(DeadLetterError::Unknown)));
+    let left = parked(&life, 1).await;
+    assert_ne!(left[0].record, first.record);
+    life.crash().await;
+
+    *world.refused.lock().unwrap() = None;
+    let life = Life::begin(dir.path(), &world);
+    life.finish().await;
+    assert!(life.dead_letters.list().is_empty());
+    let again = life.journal.receive(reading(0, "8480-6", b"dropped")).await;
+    assert_eq!(again.unwrap(), Accepted::Duplicate);
+    life.crash().await;
+    assert_eq!(world.readings(), 1);
+}
+
+/// What cannot be read now may be readable later: sealing it again would leave the first object behind for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_cannot_be_read_now_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    world.faults.lock().unwrap()[PIN] = Fault::HangBefore(1);
+    let life = Life::begin(dir.path(), &world);
+    life.receive(reading(0, "8867-4", b"x")).await;
+    world.hung.notified().await;
+    let record = life.journal.unfinished().remove(0).sealed;
+    life.crash().await;
+    world.faults.lock().unwrap()[PIN] = Fault::None;
+    // A folder in its place: there, and not readable as a file.
+    let spool = dir.path().join("journal/spool");
+    let object = spool.join(format!("{}.object", record.record.to_hex()));
+    let aside = dir.path().join("aside");
+    std::fs::rename(&object, &aside).unwrap();
+    std::fs::create_dir(&object).unwrap();
+    let life = Life::begin(dir.path(), &world);
+    let calls = world.calls.lock().unwrap()[PIN];
+    let sealed_again = async {
+        while life.journal.record(record.record).is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_millis(400), sealed_again).await;
+    assert!(waited.is_err(), "it was sealed again");
+    let unfinished = life.journal.unfinished();
+    assert_eq!(unfinished.len(), 1);
+    assert_eq!(unfinished[0].sealed, record, "the same record, not another");
+    assert_eq!(world.calls.lock().unwrap()[PIN], calls);
+    std::fs::remove_dir(&object).unwrap();
+    std::fs::rename(&aside, &object).unwrap();
+    life.finish().await;
+    life.crash().await;
+    assert!(world.objects.lock().unwrap().contains_key(&record.cid));
+    assert_eq!(world.readings(), 1);
 }
