@@ -6,6 +6,14 @@
 //!
 //! One entry per reading: its sequence number, or the SHA-256 of its payload if it had none. A device that sends a
 //! finished reading again gets its receipt again, as long as it is remembered.
+//!
+//! When the contract refuses a record, the device is told why each time:
+//!
+//! ```json
+//! {"record_id":"…","refused":"DEVICE_NOT_BOUND","readings":[{"seq":17}]}
+//! ```
+//!
+//! That is not the end: the readings are kept and tried again, and a receipt may follow when the cause is mended.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,6 +33,14 @@ struct Receipt<'a> {
     record_id: &'a str,
     transaction_id: &'a str,
     block_number: u64,
+    readings: Vec<Line>,
+}
+
+/// Why a record is not on the ledger yet, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Refusal<'a> {
+    record_id: &'a str,
+    refused: &'a str,
     readings: Vec<Line>,
 }
 
@@ -53,14 +69,27 @@ pub(super) fn receipts(
     let record_id = record.to_hex();
     readings
         .chunks(READINGS_MAX)
-        .map(|chunk| {
-            let lines = chunk
-                .iter()
-                .map(|reading| line(reading.sequence, &reading.fingerprint))
-                .collect();
-            to_json(&record_id, commitment, lines)
-        })
+        .map(|chunk| to_json(&record_id, commitment, lines(chunk)))
         .collect()
+}
+
+/// What tells a device that the contract refuses its readings, one message after the other.
+pub(super) fn refusals(record: RecordKey, refused: &str, readings: &[Pending]) -> Vec<Vec<u8>> {
+    let record_id = record.to_hex();
+    let message = |chunk: &[Pending]| {
+        let refusal = Refusal {
+            record_id: &record_id,
+            refused,
+            readings: lines(chunk),
+        };
+        serde_json::to_vec(&refusal).expect("texts and integers are JSON")
+    };
+    readings.chunks(READINGS_MAX).map(message).collect()
+}
+
+fn lines(readings: &[Pending]) -> Vec<Line> {
+    let line = |reading: &Pending| line(reading.sequence, &reading.fingerprint);
+    readings.iter().map(line).collect()
 }
 
 fn to_json(record_id: &str, commitment: &Commitment, readings: Vec<Line>) -> Vec<u8> {

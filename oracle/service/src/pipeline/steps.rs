@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use contract_interface::RecordPrivate;
 
 use super::parked::{lot, reason_of};
-use super::receipts::receipts;
+use super::receipts::{receipts, refusals};
 use super::{PipelineError, Shared, measure, now_ms, retry_delays};
 use crate::ingest::topic;
 use crate::journal::{
@@ -237,7 +237,7 @@ async fn submit(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), Pipel
                 let half = chunk.split_off(chunk.len() / 2);
                 chunks.extend([half, chunk]);
             } else {
-                park(shared, &chunk, &error);
+                park(shared, &chunk, &error)?;
             }
         } else {
             let delay = delays.next().unwrap_or(LAST_DELAY);
@@ -255,20 +255,26 @@ async fn submit(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), Pipel
     Ok(())
 }
 
-fn park(shared: &Shared, chunk: &[SealedRecord], error: &LedgerError) {
-    let now = tokio::time::Instant::now();
+/// Lays refused records aside and tells their devices why no receipt comes.
+fn park(shared: &Shared, chunk: &[SealedRecord], error: &LedgerError) -> Result<(), PipelineError> {
+    let (code, reason) = reason_of(error);
     for record in chunk {
-        let reason = reason_of(error);
         tracing::error!(
             record = record.record.to_hex(),
             device = record.device,
             error = error as &dyn std::error::Error,
-            "the contract refuses a record, it stays in the journal as a dead letter"
+            "the contract refuses a record, it stays in the journal"
         );
-        metrics::counter!("salus_pipeline_rejected_total", "reason" => reason.0.clone())
-            .increment(1);
-        lot(shared).park(record, reason, now, now_ms());
+        let readings = shared.journal.readings_of(record.record);
+        for refusal in refusals(record.record, &code, &readings) {
+            let topic = topic::receipts(&record.device);
+            shared.delivery.publish(topic, refusal)?;
+        }
+        let now = tokio::time::Instant::now();
+        metrics::counter!("salus_pipeline_rejected_total", "reason" => code.clone()).increment(1);
+        lot(shared).park(record, (code.clone(), reason.clone()), now, now_ms());
     }
+    Ok(())
 }
 
 /// Whether a record was sealed by a version whose records the contracts still take.
@@ -332,6 +338,10 @@ pub(super) async fn tell(shared: Arc<Shared>) -> Result<(), PipelineError> {
                 continue;
             };
             let readings = shared.journal.readings_of(key);
+            // In the book first: a device that missed the receipt and sends again finds it there.
+            let mut book = shared.book.lock().unwrap_or_else(PoisonError::into_inner);
+            book.insert(key, &commitment, &readings);
+            drop(book);
             for receipt in receipts(key, &commitment, &readings) {
                 let topic = topic::receipts(&record.sealed.device);
                 shared.delivery.publish(topic, receipt)?;
@@ -342,9 +352,6 @@ pub(super) async fn tell(shared: Arc<Shared>) -> Result<(), PipelineError> {
                 metrics::histogram!("salus_pipeline_reading_seconds")
                     .record(age_ms as f64 / 1000.0);
             }
-            let mut book = shared.book.lock().unwrap_or_else(PoisonError::into_inner);
-            book.insert(key, &commitment, &readings);
-            drop(book);
             done.push(key);
         }
         append(&shared, Entry::Done(done)).await?;

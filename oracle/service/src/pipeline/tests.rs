@@ -485,6 +485,7 @@ async fn a_record_that_the_contract_refuses_hinders_no_other() {
     let world = World::new();
     *world.refused.lock().unwrap() = Some("8480-6".to_owned());
     let mut life = Life::begin(dir.path(), &world);
+    let mut device = crate::ingest::mqtt::Listener::open(&life.delivery, "hr-1").await;
     some_readings(&life, 0, 12).await;
     while world.readings() < 8 || life.journal.counts().received > 0 {
         tokio::task::yield_now().await;
@@ -496,6 +497,15 @@ async fn a_record_that_the_contract_refuses_hinders_no_other() {
         .unwrap();
     drop(records);
     assert_eq!(world.readings(), 8);
+    // The device hears why some have no receipt.
+    let refusal = loop {
+        let message: serde_json::Value = serde_json::from_slice(&device.next().await).unwrap();
+        if message.get("refused").is_some() {
+            break message;
+        }
+    };
+    assert_eq!(refusal["refused"], "DEVICE_NOT_BOUND");
+    assert!(refusal["readings"][0]["seq"].is_u64());
     life.crash().await;
     // The binding is mended and the oracle started again.
     *world.refused.lock().unwrap() = None;
