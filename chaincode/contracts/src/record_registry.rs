@@ -9,7 +9,7 @@ mod sources;
 mod wraps;
 
 use contract_interface::record::{
-    Erasure, ErasureChanged, ErasingPage, RegisteredPage, WrapsChanged,
+    ErasingPage, Erasure, ErasureChanged, RegisteredPage, WrapsChanged,
 };
 use contract_interface::{Record, RecordPage, RecordWraps, RegisterRecordsResult};
 use fabric_shim::{ContractError, Stub};

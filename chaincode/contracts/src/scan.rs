@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_token_shows_nothing_and_serves_its_query_on_its_channel_only() {
-        let place = "\0read~patient\0secret\02026\0";
+        let place = "\0read~patient\0secret\x002026\0";
         let mine = query("a:List", 1, "Org1MSP");
         let token = mine.seal(&blinding(1), place).unwrap();
         let bytes = token.bytes().unwrap();

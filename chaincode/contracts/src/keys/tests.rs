@@ -131,7 +131,7 @@ fn parts_slots_and_salts_are_what_the_readme_says() {
         .unwrap();
     assert_eq!(
         typed,
-        "\0slot\00452318957b063392d3b716d4f938ede57fadc15234f029e3f7c110cf8f7a2ae\0"
+        "\0slot\x000452318957b063392d3b716d4f938ede57fadc15234f029e3f7c110cf8f7a2ae\0"
     );
     let every = blinding
         .slot(

@@ -124,6 +124,10 @@ pub(super) fn identities() -> &'static BTreeMap<Who, Person> {
     })
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's people come from files, a contract's never"
+)]
 fn issue(organization: &Organization, who: Who, role: Option<Role>) -> Person {
     let may_declare = matches!(who, Provider1 | Provider1Renewed | Provider2);
     let profile = UserProfile {

@@ -355,7 +355,11 @@ impl Stub {
             ..GetStateByRange::default()
         };
         let response = self.ask(Type::GetStateByRange, &request).await?;
-        self.collect_page(Type::GetStateByRange, response).await
+        let (records, mut metadata) = self.collect_page(Type::GetStateByRange, response).await?;
+        if !leads_on(&metadata.bookmark, start, end) {
+            metadata.bookmark.clear();
+        }
+        Ok((records, metadata))
     }
 
     async fn collect_page(
@@ -378,6 +382,13 @@ impl Stub {
     }
 }
 
+/// Whether a page's bookmark is a key of the range that was asked for. After the last page a peer
+/// with LevelDB gives none; one with CouchDB gives the end of the range, spelt as in JSON, and that
+/// as a bookmark leads nowhere. An empty end is the end of all keys.
+fn leads_on(bookmark: &str, start: &str, end: &str) -> bool {
+    !bookmark.is_empty() && start <= bookmark && (end.is_empty() || bookmark < end)
+}
+
 fn page(page_size: i32, bookmark: &str) -> Result<Vec<u8>, StubError> {
     if page_size <= 0 {
         return Err(StubError::PageSize { page_size });
@@ -387,4 +398,29 @@ fn page(page_size: i32, bookmark: &str) -> Result<Vec<u8>, StubError> {
         bookmark: bookmark.to_owned(),
     };
     Ok(metadata.encode_to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_key_of_the_range_leads_on() {
+        let (start, end) = key::partial_range("TYPE", &[]).unwrap();
+        let next = format!("{start}key\0");
+        let json = serde_json::to_string(&end).unwrap();
+        for (bookmark, start, end, expected) in [
+            (next.as_str(), start.as_str(), end.as_str(), true),
+            (start.as_str(), &start, &end, true),
+            ("", &start, &end, false),
+            (end.as_str(), &start, &end, false),
+            (json.trim_matches('"'), &start, &end, false),
+            ("c", "b", "d", true),
+            ("d", "b", "d", false),
+            ("z", "b", "", true),
+            ("a", "b", "", false),
+        ] {
+            assert_eq!(leads_on(bookmark, start, end), expected, "{bookmark:?}");
+        }
+    }
 }

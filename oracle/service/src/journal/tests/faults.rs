@@ -304,10 +304,6 @@ impl Drop for Mounted<'_> {
 }
 
 #[tokio::test]
-#[expect(
-    clippy::print_stderr,
-    reason = "a test that could not run has to say so"
-)]
 async fn a_really_full_disk_is_back_pressure() {
     let dir = tempfile::tempdir().unwrap();
     let Some(_mounted) = Mounted::make(dir.path(), 256 << 10) else {
