@@ -47,12 +47,17 @@ async fn every_pcf_consent_decides_as_its_table_says() {
 async fn pcf_consents_decide_as_their_tables_say_on_real_fabric() {
     let test = "pcf_consents_decide_as_their_tables_say_on_real_fabric";
     if is_here(test, Platform::REAL) {
-        let table = Table::read();
-        let named = |consent: &&Consent| ON_REAL_FABRIC.contains(&consent.consent.as_str());
-        let some: Vec<Consent> = table.consents.iter().filter(named).cloned().collect();
-        assert_eq!(some.len(), ON_REAL_FABRIC.len());
-        ask(Platform::REAL, &table, &some).await;
+        ask_some(Platform::REAL).await;
     }
+}
+
+/// Asks what [`ON_REAL_FABRIC`] names.
+pub(crate) async fn ask_some(platform: Platform) {
+    let table = Table::read();
+    let named = |consent: &&Consent| ON_REAL_FABRIC.contains(&consent.consent.as_str());
+    let some: Vec<Consent> = table.consents.iter().filter(named).cloned().collect();
+    assert_eq!(some.len(), ON_REAL_FABRIC.len());
+    ask(platform, &table, &some).await;
 }
 
 async fn ask(platform: Platform, table: &Table, consents: &[Consent]) {

@@ -10,6 +10,7 @@ mod bad_input;
 mod bad_protobuf;
 mod clients;
 mod consent;
+mod couchdb;
 mod custody;
 mod dependencies;
 mod erasure;

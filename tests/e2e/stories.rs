@@ -42,7 +42,7 @@ async fn the_main_job_on_real_fabric_and_kubo() {
 }
 
 /// Plays the story.
-async fn play(platform: Platform, input: Vec<PatientReadings>) {
+pub(crate) async fn play(platform: Platform, input: Vec<PatientReadings>) {
     let published: usize = input.iter().map(|patient| patient.observations.len()).sum();
     let dir = tempfile::tempdir().unwrap();
     let setup = Setup {

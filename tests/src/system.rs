@@ -43,7 +43,7 @@ impl Platform {
     #[must_use]
     pub fn missing(self) -> Vec<&'static str> {
         let mut names = Vec::new();
-        if self.network == network::Kind::Fabric {
+        if self.network != network::Kind::Devnet {
             names.extend(binaries::FABRIC_PROGRAMS);
         }
         if self.ipfs == ipfs::Kind::Kubo {

@@ -27,7 +27,7 @@ pub(super) async fn attack(platform: Platform) {
     // Both peers have endorsed; now the second sleeps. The embedded network's peers are one
     // process: it is killed, and the transaction is ordered when it is back.
     let late = match platform.network {
-        network::Kind::Fabric => 2,
+        network::Kind::Fabric | network::Kind::FabricCouchdb => 2,
         network::Kind::Devnet => 0,
     };
     scene.running.system.network.kill(late).await.unwrap();

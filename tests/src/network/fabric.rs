@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use fabric_mspgen::cryptogen;
 
-use super::{Deployment, Endpoint, NetworkInfo, ORGANIZATIONS, OrganizationInfo};
+use super::{CouchDb, Deployment, Endpoint, NetworkInfo, ORGANIZATIONS, OrganizationInfo};
 use crate::{
     binaries, ports,
     process::{Process, Spec, run, until_listening},
@@ -60,7 +60,12 @@ pub struct RealFabric {
 }
 
 impl RealFabric {
-    pub(super) async fn start(dir: &Path, organizations: usize) -> Result<Self> {
+    /// Starts it with each peer's state in LevelDB, or in a CouchDB server of its own.
+    pub(super) async fn start(
+        dir: &Path,
+        organizations: usize,
+        couchdbs: Option<&[CouchDb]>,
+    ) -> Result<Self> {
         let missing = binaries::missing(&binaries::FABRIC_PROGRAMS);
         if !missing.is_empty() {
             bail!(
@@ -69,10 +74,22 @@ impl RealFabric {
                 binaries::FABRIC_BIN_VAR
             );
         }
+        if let Some(servers) = couchdbs
+            && servers.len() < organizations
+        {
+            bail!(
+                "{organizations} peers need a CouchDB server each; {} lists {}",
+                super::COUCHDB_VAR,
+                servers.len()
+            );
+        }
         let dir = dir.join("network");
         let ports = Ports::kept(&dir, organizations)?;
         let is_new = !dir.join(JOINED_FILE).is_file();
         if is_new {
+            for server in couchdbs.unwrap_or_default() {
+                server.check_empty().await?;
+            }
             prepare(&dir, &ports)?;
         }
         let mut fabric = Self {
@@ -83,7 +100,8 @@ impl RealFabric {
         };
         fabric.start_orderer().await?;
         for number in 1..=organizations {
-            fabric.start_peer(number).await?;
+            let couchdb = couchdbs.and_then(|servers| servers.get(number - 1));
+            fabric.start_peer(number, couchdb).await?;
         }
         if is_new {
             fabric.create_channel().await?;
@@ -157,7 +175,7 @@ impl RealFabric {
         Ok(())
     }
 
-    async fn start_peer(&mut self, number: usize) -> Result<()> {
+    async fn start_peer(&mut self, number: usize, couchdb: Option<&CouchDb>) -> Result<()> {
         let organization = &self.info.organizations[number - 1];
         let name = organization.peer.server_name.clone();
         let address = organization.peer.address.clone();
@@ -185,6 +203,10 @@ impl RealFabric {
             .env("CORE_PEER_FILESYSTEMPATH", &data)
             .env("CORE_LEDGER_SNAPSHOTS_ROOTDIR", data.join("snapshots"))
             .env("CORE_OPERATIONS_LISTENADDRESS", format!("{HOST}:0"));
+        let spec = match couchdb {
+            Some(couchdb) => couchdb.told_to(spec),
+            None => spec,
+        };
         let mut process = Process::start(spec)?;
         until_listening(&mut process, &address).await?;
         self.processes.push(process);

@@ -2,6 +2,7 @@
 //!
 //! Both are described by the same [`NetworkInfo`], so nothing after start-up knows which it is.
 
+mod couchdb;
 mod devnet;
 mod fabric;
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use crate::process::Process;
 
+pub use couchdb::{COUCHDB_VAR, CouchDb};
 pub use fabric::RealFabric;
 
 /// Organisations of a network unless said otherwise.
@@ -24,6 +26,8 @@ pub enum Kind {
     Devnet,
     /// Hyperledger Fabric: an orderer and a peer for each of two organisations.
     Fabric,
+    /// The same, with the peers' state in the CouchDB servers that `SALUS_COUCHDB` lists.
+    FabricCouchdb,
 }
 
 /// Where a network's parts are and who belongs to it.
@@ -103,7 +107,14 @@ impl Network {
             Kind::Devnet => {
                 Self::Devnet(Box::new(devnet::Devnet::start(dir, organizations).await?))
             }
-            Kind::Fabric => Self::Fabric(Box::new(RealFabric::start(dir, organizations).await?)),
+            Kind::Fabric => {
+                Self::Fabric(Box::new(RealFabric::start(dir, organizations, None).await?))
+            }
+            Kind::FabricCouchdb => {
+                let servers = CouchDb::listed()?;
+                let fabric = RealFabric::start(dir, organizations, Some(&servers)).await?;
+                Self::Fabric(Box::new(fabric))
+            }
         })
     }
 
