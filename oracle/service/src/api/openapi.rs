@@ -7,7 +7,9 @@ use utoipa::OpenApi;
 use utoipa::openapi::PathItem;
 
 use crate::api::routes::{
-    access, access_requests, audit, content, dead_letters, delegations, devices, emergencies, erasure, evidence, grants, health, jobs, notices, participants, policies, reads, records, refusals, uploads, wraps,
+    access, access_requests, audit, content, dead_letters, delegations, devices, emergencies,
+    erasure, evidence, grants, health, jobs, notices, participants, policies, reads, records,
+    refusals, uploads, wraps,
 };
 
 /// Every route there is; a test compares it with the router.
