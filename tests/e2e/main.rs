@@ -14,6 +14,7 @@ mod couchdb;
 mod custody;
 mod dependencies;
 mod erasure;
+mod evidence;
 mod judges_fabric;
 mod judges_rest;
 mod judges_sealed;
