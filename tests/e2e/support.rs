@@ -326,3 +326,21 @@ pub(crate) fn heart_rate(value: u32, minute: u32) -> String {
     })
     .to_string()
 }
+
+/// How often the log of the contracts says `message` of this identity, for `function` where the
+/// line names one: what is refused or only asked leaves nothing on the ledger.
+pub(crate) fn in_contracts_log(
+    system: &System,
+    message: &str,
+    function: Option<&str>,
+    identity: &fabric_msp::SigningIdentity,
+) -> usize {
+    let certificate = hex::encode(identity.certificate().thumbprint());
+    let log = fs::read_to_string(system.chaincode.log()).unwrap();
+    log.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .map(|line| line["fields"].clone())
+        .filter(|fields| fields["message"] == message && fields["certificate"] == certificate)
+        .filter(|fields| function.is_none_or(|function| fields["function"] == function))
+        .count()
+}

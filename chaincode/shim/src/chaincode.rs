@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Access, ChaincodeError, Contract, ContractError, Response, Stub, contract,
+    Access, ChaincodeError, ClientIdentity, Contract, ContractError, Response, Stub, contract,
     contract::{Target, TransactionResult},
     metadata,
 };
@@ -86,8 +86,24 @@ impl Chaincode {
     }
 
     /// Runs the transaction that the stub stands for, up to and including its batched writes.
+    ///
+    /// A transaction that is refused leaves nothing on the ledger, so the log keeps who asked for
+    /// what; the message, which may name private things, is left out.
     pub async fn invoke(&self, stub: &Stub) -> Response {
-        self.route(stub).await.into()
+        let result = self.route(stub).await;
+        if let Err(error) = &result {
+            let creator = stub.client_identity().ok();
+            tracing::warn!(
+                function = stub.function(),
+                tx_id = stub.tx_id(),
+                status = error.status(),
+                msp_id = creator.map(ClientIdentity::msp_id),
+                certificate =
+                    creator.map(|creator| hex::encode(creator.certificate().thumbprint())),
+                "transaction refused"
+            );
+        }
+        result.into()
     }
 
     /// Runs the chaincode's initialisation: a call without arguments succeeds, any other is

@@ -9,7 +9,7 @@ use salus_tests::{
 
 use crate::{
     rogue::Rogue,
-    support::{Running, contains_any, heart_rate, publish},
+    support::{Running, contains_any, heart_rate, in_contracts_log, publish},
 };
 use salus_tests::story::WaitFor;
 
@@ -58,6 +58,16 @@ pub(super) async fn attack(platform: Platform) {
             );
         }
     }
+    let logged = in_contracts_log(
+        &running.system,
+        "transaction refused",
+        None,
+        &outsider.signing_identity().unwrap(),
+    );
+    assert!(
+        logged >= 6,
+        "only {logged} refusals are in the contracts' log"
+    );
     // A member gets an answer to the same question, so it was the membership.
     let member = Rogue::at(info, 0, &running.system.oracle.identity);
     let call = Call::new(transactions::GET_WRAPS).argument(record.to_string());

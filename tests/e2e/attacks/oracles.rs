@@ -14,7 +14,7 @@ use sealed_object::{AssociatedData, PublicKey};
 use super::{Scene, permit, seconds_from_now};
 use crate::{
     rogue::{Ordered, Refusal, Rogue},
-    support::until,
+    support::{in_contracts_log, until},
 };
 
 pub(super) async fn attack(platform: Platform) {
@@ -67,6 +67,10 @@ async fn the_decision_is_skipped(scene: &Scene) {
     assert!(gate.unwrap(&inner).is_err(), "the gate opens the data key");
     assert!(provider.unwrap(&inner).is_ok());
     assert_eq!(scene.reads().await, before);
+    let shown = |rogue: &Rogue| {
+        in_contracts_log(&scene.running.system, "wraps shown", None, &rogue.identity)
+    };
+    assert!(shown(&scene.other_oracle) > 0, "nobody knows who took them");
 
     // A provider gets no wraps at all.
     let info = scene.running.system.network.info();
@@ -74,6 +78,18 @@ async fn the_decision_is_skipped(scene: &Scene) {
     let call = Call::new(transactions::GET_WRAPS).argument(scene.record.to_string());
     let refusal = provider.evaluate(call).await.unwrap_err();
     assert_eq!(refusal.code, Some(ErrorCode::Forbidden), "{}", refusal.text);
+    is_logged(scene, &provider, "GetWraps");
+}
+
+/// The contracts' log holds the refusal of this call by this one.
+fn is_logged(scene: &Scene, rogue: &Rogue, function: &str) {
+    let lines = in_contracts_log(
+        &scene.running.system,
+        "transaction refused",
+        Some(function),
+        &rogue.identity,
+    );
+    assert!(lines > 0, "no line on the refused {function}");
 }
 
 /// An oracle may do nothing about records of another organisation.
@@ -91,6 +107,7 @@ async fn another_organisations_oracle(scene: &Scene) {
     );
     let refusal = change(&scene.other_oracle, scene, vec![wrap], vec![]).await;
     assert_code(&refusal.unwrap_err(), &[ErrorCode::Forbidden]);
+    is_logged(scene, &scene.other_oracle, "ChangeWraps");
 
     // Registering in the first organisation's name.
     let (entry, metadata) = forged_record(scene).await;
@@ -104,6 +121,7 @@ async fn another_organisations_oracle(scene: &Scene) {
             ErrorCode::DeviceNotFound,
         ],
     );
+    is_logged(scene, &scene.other_oracle, "RegisterRecords");
 
     // Erasing and completing what is another's.
     for transaction in [
@@ -120,6 +138,8 @@ async fn another_organisations_oracle(scene: &Scene) {
             .submit(call)
             .await
             .expect_err(transaction);
+        let function = transaction.rsplit(':').next().unwrap();
+        is_logged(scene, &scene.other_oracle, function);
     }
 }
 
@@ -156,6 +176,7 @@ async fn wraps_for_whom_nobody_named(scene: &Scene) {
         assert!(refusal.code.is_some(), "{case}: {}", refusal.text);
     }
     assert_eq!(wraps(&scene.oracle, scene).await, all, "a wrap changed");
+    is_logged(scene, &scene.oracle, "ChangeWraps");
 }
 
 async fn change(

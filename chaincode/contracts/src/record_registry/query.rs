@@ -106,8 +106,18 @@ pub(super) async fn get(stub: &Stub, id: &RecordId) -> Result<Record, Failure> {
 
 pub(super) async fn wraps(stub: &Stub, id: &RecordId) -> Result<RecordWraps, Failure> {
     let ledger = Ledger::open(stub).await?;
-    Creator::of(stub)?.require(&ledger, &[Role::Oracle]).await?;
-    ledger.wraps(id).await?.ok_or_else(record_not_found)
+    let creator = Creator::of(stub)?;
+    creator.require(&ledger, &[Role::Oracle]).await?;
+    let wraps = ledger.wraps(id).await?.ok_or_else(record_not_found)?;
+    // A query leaves nothing on the ledger, so the log keeps which oracle took them.
+    tracing::info!(
+        tx_id = stub.tx_id(),
+        msp_id = %creator.msp_id,
+        certificate = %creator.thumbprint,
+        record_id = %id,
+        "wraps shown"
+    );
+    Ok(wraps)
 }
 
 pub(super) async fn list(stub: &Stub, filter: &RecordFilter) -> Result<RecordPage, Failure> {
