@@ -5,7 +5,7 @@
 //! the channel's blocks checks it without trusting the oracle that signed it.
 
 use contract_interface::names::{CHAINCODE, collections};
-use contract_interface::record::Erasure;
+use contract_interface::record::{Erasure, ErasureChanged};
 use contract_interface::{
     CompleteErasure, Digest, EraseRecord, MspId, RecordId, UtcTime, canonical_json,
 };
@@ -22,7 +22,7 @@ use crate::api::request::{Body, RestRequest, json};
 use crate::api::scalars::{Hash, Id, Name};
 use crate::api::signed;
 use crate::clock;
-use crate::ledger::{Ledger, LedgerError, Viewer};
+use crate::ledger::{Ledger, LedgerError, Receipt, Viewer};
 
 /// Media type of a compact JWS (RFC 7515).
 const JOSE: &str = "application/jose";
@@ -40,6 +40,16 @@ pub(crate) struct ErasureReceipt {
     transaction_id: String,
     /// The block that the transaction is in.
     block_number: u64,
+}
+
+impl From<Receipt<ErasureChanged>> for ErasureReceipt {
+    fn from(receipt: Receipt<ErasureChanged>) -> Self {
+        Self {
+            record_id: receipt.result.record_id,
+            transaction_id: receipt.transaction_id,
+            block_number: receipt.block_number,
+        }
+    }
 }
 
 /// What the channel says of an erasure.
@@ -146,12 +156,7 @@ pub(crate) async fn erase(
     let receipt = request.api.ledger.erase_record(&jws).await?;
     tracing::info!(%record_id, tx_id = receipt.transaction_id, "record erased");
     request.api.jobs.wake();
-    let receipt = ErasureReceipt {
-        record_id: receipt.result.record_id,
-        transaction_id: receipt.transaction_id,
-        block_number: receipt.block_number,
-    };
-    Ok(json(StatusCode::ACCEPTED, &receipt))
+    Ok(json(StatusCode::ACCEPTED, &ErasureReceipt::from(receipt)))
 }
 
 /// How far an erasure is; with `Accept: application/jose`, when it is complete, its certificate,
@@ -218,12 +223,7 @@ pub(crate) async fn complete(
     }
     let ledger = &request.api.ledger;
     let receipt = ledger.complete_erasure(&record_id, Some(&jws)).await?;
-    let receipt = ErasureReceipt {
-        record_id: receipt.result.record_id,
-        transaction_id: receipt.transaction_id,
-        block_number: receipt.block_number,
-    };
-    Ok(json(StatusCode::OK, &receipt))
+    Ok(json(StatusCode::OK, &ErasureReceipt::from(receipt)))
 }
 
 fn wants_certificate(accept: Option<&HeaderValue>) -> bool {
