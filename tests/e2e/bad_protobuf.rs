@@ -22,13 +22,12 @@ use fabric_protos::{
 use prost::Message;
 use salus_tests::{
     binaries,
-    consortium::Consortium,
-    ledger::Ledger,
-    network::{Kind, Network, NetworkInfo},
-    system::{CHAINCODE, start_contracts},
+    network::{Kind, NetworkInfo},
+    system::CHAINCODE,
 };
 use tonic::transport::Channel;
 
+use crate::support::WithoutOracle;
 use service::{Service, connect, cuts};
 
 /// The status of a Fabric stream's last message when all is well.
@@ -50,16 +49,9 @@ async fn malformed_protobuf_is_refused_by_real_fabric() {
 
 async fn refused_and_goes_on(kind: Kind) {
     let dir = tempfile::tempdir().unwrap();
-    let network = Network::start(kind, dir.path()).await.unwrap();
-    let chaincode = start_contracts(&network, dir.path()).await.unwrap();
-    let consortium = Consortium::open(network.info(), dir.path()).unwrap();
-    let provider = consortium
-        .enrol("dr-house", 1, &[("salus.role", "provider")])
-        .unwrap();
-    let ledger = Ledger::connect(network.info(), 1).unwrap();
-    let id = ledger.register_provider(&provider, None).await.unwrap();
+    let running = WithoutOracle::start(kind, dir.path()).await;
 
-    let client = WireClient::new(network.info());
+    let client = WireClient::new(running.network.info());
     client.evaluate().await;
     client.process_proposal().await;
     let envelope = client.endorse().await;
@@ -69,11 +61,10 @@ async fn refused_and_goes_on(kind: Kind) {
     client.commit_status().await;
     client.chaincode_events().await;
 
-    let providers = ledger.providers().await.unwrap();
+    let providers = running.ledger.providers().await.unwrap();
     assert_eq!(providers.len(), 1);
-    assert_eq!(providers[0].participant_id, id);
-    chaincode.stop().await.unwrap();
-    network.stop().await.unwrap();
+    assert_eq!(providers[0].participant_id, running.provider);
+    running.stop().await;
 }
 
 /// A client of the first organisation that can send any bytes.

@@ -1,12 +1,8 @@
 //! The contracts on a network, reached as Fabric's own tools would: without an oracle.
 
-use salus_tests::{
-    binaries,
-    consortium::Consortium,
-    ledger::Ledger,
-    network::{Kind, Network},
-    system::{Platform, start_contracts},
-};
+use salus_tests::{binaries, ledger::Ledger, network::Kind, system::Platform};
+
+use crate::support::WithoutOracle;
 
 #[tokio::test]
 async fn an_administrator_registers_a_provider_on_the_embedded_network() {
@@ -27,18 +23,10 @@ async fn an_administrator_registers_a_provider_on_real_fabric() {
 
 async fn register_provider(kind: Kind) {
     let dir = tempfile::tempdir().unwrap();
-    let network = Network::start(kind, dir.path()).await.unwrap();
-    let chaincode = start_contracts(&network, dir.path()).await.unwrap();
-    let consortium = Consortium::open(network.info(), dir.path()).unwrap();
-    let provider = consortium
-        .enrol("dr-house", 1, &[("salus.role", "provider")])
-        .unwrap();
-
-    let ledger = Ledger::connect(network.info(), 1).unwrap();
-    let id = ledger.register_provider(&provider, None).await.unwrap();
+    let running = WithoutOracle::start(kind, dir.path()).await;
 
     // The other organisation's peer has it too, from its own copy of the ledger.
-    let providers = Ledger::connect(network.info(), 0)
+    let providers = Ledger::connect(running.network.info(), 0)
         .unwrap()
         .providers()
         .await
@@ -47,8 +35,7 @@ async fn register_provider(kind: Kind) {
         .iter()
         .map(|p| (p.participant_id, p.msp_id.as_str()))
         .collect();
-    assert_eq!(listed, [(id, "Org2MSP")]);
+    assert_eq!(listed, [(running.provider, "Org2MSP")]);
 
-    chaincode.stop().await.unwrap();
-    network.stop().await.unwrap();
+    running.stop().await;
 }

@@ -7,15 +7,18 @@ use std::{
     time::Duration,
 };
 
-use contract_interface::RecordId;
+use contract_interface::{ParticipantId, RecordId};
 use salus::publish::{self, Message, MqttVersion, Options};
 use salus_tests::{
     binaries,
-    consortium::Person,
-    ipfs, network,
+    consortium::{Consortium, Person},
+    ipfs,
+    ledger::Ledger,
+    network,
     oracle::Oracle,
+    process::Process,
     story::{self, Cast, Patient, Report, WaitFor},
-    system::{Platform, Setup, System},
+    system::{Platform, Setup, System, start_contracts},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -343,4 +346,37 @@ pub(crate) fn in_contracts_log(
         .filter(|fields| fields["message"] == message && fields["certificate"] == certificate)
         .filter(|fields| function.is_none_or(|function| fields["function"] == function))
         .count()
+}
+
+/// The contracts on a network without an oracle, and a provider whom the second organisation's
+/// administrator registered.
+pub(crate) struct WithoutOracle {
+    pub(crate) network: network::Network,
+    pub(crate) ledger: Ledger,
+    pub(crate) provider: ParticipantId,
+    chaincode: Process,
+}
+
+impl WithoutOracle {
+    pub(crate) async fn start(kind: network::Kind, dir: &Path) -> Self {
+        let network = network::Network::start(kind, dir).await.unwrap();
+        let chaincode = start_contracts(&network, dir).await.unwrap();
+        let consortium = Consortium::open(network.info(), dir).unwrap();
+        let provider = consortium
+            .enrol("dr-house", 1, &[("salus.role", "provider")])
+            .unwrap();
+        let ledger = Ledger::connect(network.info(), 1).unwrap();
+        let provider = ledger.register_provider(&provider, None).await.unwrap();
+        Self {
+            network,
+            ledger,
+            provider,
+            chaincode,
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.chaincode.stop().await.unwrap();
+        self.network.stop().await.unwrap();
+    }
 }
