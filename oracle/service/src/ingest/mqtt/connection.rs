@@ -3,30 +3,31 @@
 //! A PUBACK or PUBREC MUST NOT go out before the intake said that the message is durable, and acknowledgements go
 //! out in the order of the messages.
 
+mod readings;
+mod waits;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use contract_interface::DeviceId;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use rumqttd::protocol::{DisconnectReasonCode, Packet, PingResp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::delivery::{DeviceLink, Outgoing};
 use super::outbound::Outbound;
-use super::pace::{Paid, Wait};
 use super::refusal;
 use super::sessions::{Lease, Thumbprint};
-use super::wire::{self, FromDevice, Incoming, Version, WireError};
-use super::{Front, IN_FLIGHT_BYTES_MAX, LARGE_PACKET_BYTES, RECEIVE_MAXIMUM, reply};
-use crate::ingest::decode::Hints;
-use crate::ingest::intake::{self, IntakeError, Taken};
-use crate::ingest::topic::{self, TopicError};
+use super::wire::{self, FromDevice, Version, WireError};
+use super::{Front, IN_FLIGHT_BYTES_MAX, RECEIVE_MAXIMUM, reply};
+use crate::ingest::intake::{self, IntakeError};
+use readings::Asked;
+use waits::{Held, Place, Waiting, held_maybe, wait_maybe};
 
 /// A write to the device may take this long.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,26 +66,7 @@ impl From<WireError> for End {
     }
 }
 
-/// A message that the journal is asked to keep.
-struct Asked {
-    qos: u8,
-    pkid: u16,
-    payload: Bytes,
-    result: Result<Taken, IntakeError>,
-}
-
-/// A PUBLISH that came too early.
-struct Held {
-    publish: Box<Incoming>,
-    until: Instant,
-    paid: Paid,
-}
-
 type Asking = Pin<Box<dyn Future<Output = Asked> + Send>>;
-type Waiting = Pin<Box<dyn Future<Output = Option<Place>> + Send>>;
-/// One of the device's own places for large packets, and one of all devices'.
-type Place = (OwnedSemaphorePermit, OwnedSemaphorePermit);
-
 /// Who is at the other end, once its CONNECT was accepted.
 pub(super) struct Peer {
     pub(super) version: Version,
@@ -322,30 +304,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         Ok(())
     }
 
-    /// Asks for a place before the body of a large packet is read. Meanwhile the device waits in TCP.
-    fn want_place_for_large(&mut self) {
-        let large = wire::announced(&self.input).is_some_and(|bytes| bytes > LARGE_PACKET_BYTES);
-        if large && self.large.is_none() && self.large_wait.is_none() {
-            let own = Arc::clone(&self.peer.lease.large);
-            let shared = Arc::clone(&self.front.large);
-            // The device's own first: one that waits for itself must not hold what others could use.
-            self.large_wait = Some(Box::pin(async move {
-                let own = own.acquire_owned().await.ok()?;
-                Some((own, shared.acquire_owned().await.ok()?))
-            }));
-        }
-    }
-
-    /// 3.1.1 has no way to say what is wrong with a packet; the dead letter has.
-    async fn letter_for_packet(&mut self, error: WireError) {
-        let name = refusal::wire_name(error);
-        metrics::counter!("salus_mqtt_refused_total", "reason" => name).increment(1);
-        if self.peer.version == Version::V4 {
-            let intake = &self.front.intake;
-            intake.dead_letter(&self.peer.device, name, &[]).await;
-        }
-    }
-
     async fn on_packet(&mut self, packet: FromDevice) -> Result<(), End> {
         match packet {
             FromDevice::Publish(publish) => self.at_its_time(publish).await,
@@ -375,156 +333,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Ok(())
             }
             FromDevice::Disconnect => Err(End::Left),
-        }
-    }
-
-    async fn at_its_time(&mut self, publish: Box<Incoming>) -> Result<(), End> {
-        self.pace(publish, Paid::default()).await?;
-        match &self.held {
-            None => self.above_since = None,
-            Some(_) => metrics::counter!("salus_mqtt_delayed_total").increment(1),
-        }
-        Ok(())
-    }
-
-    /// Takes a PUBLISH if the rate allows; else it waits and nothing is read behind it.
-    async fn pace(&mut self, publish: Box<Incoming>, mut paid: Paid) -> Result<(), End> {
-        match self.front.pace.pass(&self.peer.device, &mut paid) {
-            Ok(()) => self.on_publish(*publish).await,
-            Err(wait) => {
-                self.above_rate(wait)?;
-                let until = Instant::now() + wait.time();
-                self.held = Some(Held {
-                    publish,
-                    until,
-                    paid,
-                });
-                Ok(())
-            }
-        }
-    }
-
-    /// Other devices' messages are no fault of this one; its own for long are.
-    fn above_rate(&mut self, wait: Wait) -> Result<(), End> {
-        if let Wait::Device(_) = wait {
-            let since = *self.above_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= self.front.limits.above_rate {
-                let code = DisconnectReasonCode::MessageRateTooHigh;
-                return Err(End::Tell(code, "message-rate-too-high"));
-            }
-        }
-        Ok(())
-    }
-
-    async fn on_publish(&mut self, publish: Incoming) -> Result<(), End> {
-        metrics::counter!("salus_mqtt_received_total").increment(1);
-        self.messages += 1;
-        let v5 = self.peer.version == Version::V5;
-        let properties = publish.properties.as_ref();
-        if v5 && publish.retain {
-            let code = DisconnectReasonCode::RetainNotSupported;
-            return Err(End::Tell(code, "retain-not-supported"));
-        }
-        if properties.is_some_and(|p| p.topic_alias.is_some()) {
-            let code = DisconnectReasonCode::TopicAliasInvalid;
-            return Err(End::Tell(code, "topic-alias-not-supported"));
-        }
-        if publish.qos == 2 && self.peer.lease.unreleased.contains(&publish.pkid) {
-            // Sent again before its release: it is kept already.
-            self.extend(reply::kept(2, publish.pkid));
-            return Ok(());
-        }
-        let Incoming {
-            qos, pkid, payload, ..
-        } = publish;
-        let prepared = match self.hints(&publish.topic, properties) {
-            Ok(hints) => {
-                let Peer {
-                    device, thumbprint, ..
-                } = &self.peer;
-                let intake = &self.front.intake;
-                intake.prepare(device, *thumbprint, &hints, &payload).await
-            }
-            Err(error) => Err(error.into()),
-        };
-        // Submitted here, one after the other, so that the journal has the order of the messages.
-        let submitted = match prepared {
-            Ok(reading) => self.front.intake.submit(reading).await,
-            Err(error) => Err(error),
-        };
-        self.asking_bytes += payload.len();
-        let place = self.large.take();
-        self.asking.push_back(Box::pin(async move {
-            let result = match submitted {
-                Ok(keeping) => keeping.outcome().await,
-                Err(error) => Err(error),
-            };
-            drop(place);
-            Asked {
-                qos,
-                pkid,
-                payload,
-                result,
-            }
-        }));
-        Ok(())
-    }
-
-    fn hints(
-        &self,
-        topic: &[u8],
-        properties: Option<&rumqttd::protocol::PublishProperties>,
-    ) -> Result<Hints, TopicError> {
-        let mut hints = topic::observations(&self.peer.device, topic)?;
-        if let Some(properties) = properties {
-            for (name, value) in &properties.user_properties {
-                topic::apply_property(&mut hints, name, value)?;
-            }
-            if let Some(content_type) = &properties.content_type {
-                hints.content_type = Some(content_type.clone());
-            }
-        }
-        Ok(hints)
-    }
-
-    /// The intake has decided on the oldest message asked about.
-    async fn answered(&mut self, asked: Asked) -> Result<(), End> {
-        self.asking_bytes -= asked.payload.len();
-        let Asked {
-            qos,
-            pkid,
-            payload,
-            result,
-        } = asked;
-        let error = match result {
-            Ok(taken) => {
-                let outcome = match taken {
-                    Taken::Kept => "kept",
-                    Taken::Duplicate => "duplicate",
-                };
-                metrics::counter!("salus_mqtt_taken_total", "outcome" => outcome).increment(1);
-                if qos == 2 {
-                    self.peer.lease.unreleased.insert(pkid);
-                }
-                self.extend(reply::kept(qos, pkid));
-                return Ok(());
-            }
-            Err(error) => error,
-        };
-        let name = error.name();
-        metrics::counter!("salus_mqtt_refused_total", "reason" => name).increment(1);
-        tracing::info!(device = %self.peer.device, reason = name, bytes = payload.len(), "message refused");
-        let says_why = self.peer.version == Version::V5 && qos > 0;
-        if !says_why && !refusal::is_temporary(&error) {
-            let intake = &self.front.intake;
-            intake.dead_letter(&self.peer.device, name, &payload).await;
-        }
-        match (self.peer.version, qos) {
-            (Version::V5, 1 | 2) => {
-                self.put(reply::refused(qos, pkid, &error));
-                Ok(())
-            }
-            _ => Err(End::Tell(refusal::disconnect(&error), name)),
         }
     }
 
@@ -572,25 +380,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
             Ok(Err(_)) | Err(_) => Err(End::Gone),
         }
-    }
-}
-
-/// The message that waits for its time; never, if none does.
-async fn held_maybe(held: &mut Option<Held>) -> Held {
-    if let Some(waiting) = held {
-        tokio::time::sleep_until(waiting.until).await;
-    }
-    match held.take() {
-        Some(held) => held,
-        None => std::future::pending().await,
-    }
-}
-
-/// The place waited for; never, if none is.
-async fn wait_maybe(waiting: &mut Option<Waiting>) -> Option<Place> {
-    match waiting {
-        Some(waiting) => waiting.await,
-        None => std::future::pending().await,
     }
 }
 

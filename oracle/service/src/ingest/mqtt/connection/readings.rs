@@ -1,0 +1,145 @@
+//! A PUBLISH on its way to the journal, and what the device is told of it.
+
+use bytes::Bytes;
+use rumqttd::protocol::DisconnectReasonCode;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::super::wire::{Incoming, Version, WireError};
+use super::super::{refusal, reply};
+use super::{Connection, End, Peer};
+
+use crate::ingest::decode::Hints;
+use crate::ingest::intake::{IntakeError, Taken};
+use crate::ingest::topic::{self, TopicError};
+
+/// A message that the journal is asked to keep.
+pub(super) struct Asked {
+    pub(super) qos: u8,
+    pub(super) pkid: u16,
+    pub(super) payload: Bytes,
+    pub(super) result: Result<Taken, IntakeError>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    pub(super) async fn on_publish(&mut self, publish: Incoming) -> Result<(), End> {
+        metrics::counter!("salus_mqtt_received_total").increment(1);
+        self.messages += 1;
+        let v5 = self.peer.version == Version::V5;
+        let properties = publish.properties.as_ref();
+        if v5 && publish.retain {
+            let code = DisconnectReasonCode::RetainNotSupported;
+            return Err(End::Tell(code, "retain-not-supported"));
+        }
+        if properties.is_some_and(|p| p.topic_alias.is_some()) {
+            let code = DisconnectReasonCode::TopicAliasInvalid;
+            return Err(End::Tell(code, "topic-alias-not-supported"));
+        }
+        if publish.qos == 2 && self.peer.lease.unreleased.contains(&publish.pkid) {
+            // Sent again before its release: it is kept already.
+            self.extend(reply::kept(2, publish.pkid));
+            return Ok(());
+        }
+        let Incoming {
+            qos, pkid, payload, ..
+        } = publish;
+        let prepared = match self.hints(&publish.topic, properties) {
+            Ok(hints) => {
+                let Peer {
+                    device, thumbprint, ..
+                } = &self.peer;
+                let intake = &self.front.intake;
+                intake.prepare(device, *thumbprint, &hints, &payload).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        // Submitted here, one after the other, so that the journal has the order of the messages.
+        let submitted = match prepared {
+            Ok(reading) => self.front.intake.submit(reading).await,
+            Err(error) => Err(error),
+        };
+        self.asking_bytes += payload.len();
+        let place = self.large.take();
+        self.asking.push_back(Box::pin(async move {
+            let result = match submitted {
+                Ok(keeping) => keeping.outcome().await,
+                Err(error) => Err(error),
+            };
+            drop(place);
+            Asked {
+                qos,
+                pkid,
+                payload,
+                result,
+            }
+        }));
+        Ok(())
+    }
+
+    pub(super) fn hints(
+        &self,
+        topic: &[u8],
+        properties: Option<&rumqttd::protocol::PublishProperties>,
+    ) -> Result<Hints, TopicError> {
+        let mut hints = topic::observations(&self.peer.device, topic)?;
+        if let Some(properties) = properties {
+            for (name, value) in &properties.user_properties {
+                topic::apply_property(&mut hints, name, value)?;
+            }
+            if let Some(content_type) = &properties.content_type {
+                hints.content_type = Some(content_type.clone());
+            }
+        }
+        Ok(hints)
+    }
+
+    /// The intake has decided on the oldest message asked about.
+    pub(super) async fn answered(&mut self, asked: Asked) -> Result<(), End> {
+        self.asking_bytes -= asked.payload.len();
+        let Asked {
+            qos,
+            pkid,
+            payload,
+            result,
+        } = asked;
+        let error = match result {
+            Ok(taken) => {
+                let outcome = match taken {
+                    Taken::Kept => "kept",
+                    Taken::Duplicate => "duplicate",
+                };
+                metrics::counter!("salus_mqtt_taken_total", "outcome" => outcome).increment(1);
+                if qos == 2 {
+                    self.peer.lease.unreleased.insert(pkid);
+                }
+                self.extend(reply::kept(qos, pkid));
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let name = error.name();
+        metrics::counter!("salus_mqtt_refused_total", "reason" => name).increment(1);
+        tracing::info!(device = %self.peer.device, reason = name, bytes = payload.len(), "message refused");
+        let says_why = self.peer.version == Version::V5 && qos > 0;
+        if !says_why && !refusal::is_temporary(&error) {
+            let intake = &self.front.intake;
+            intake.dead_letter(&self.peer.device, name, &payload).await;
+        }
+        match (self.peer.version, qos) {
+            (Version::V5, 1 | 2) => {
+                self.put(reply::refused(qos, pkid, &error));
+                Ok(())
+            }
+            _ => Err(End::Tell(refusal::disconnect(&error), name)),
+        }
+    }
+
+    /// 3.1.1 has no way to say what is wrong with a packet; the dead letter has.
+    pub(super) async fn letter_for_packet(&mut self, error: WireError) {
+        let name = refusal::wire_name(error);
+        metrics::counter!("salus_mqtt_refused_total", "reason" => name).increment(1);
+        if self.peer.version == Version::V4 {
+            let intake = &self.front.intake;
+            intake.dead_letter(&self.peer.device, name, &[]).await;
+        }
+    }
+}
