@@ -38,7 +38,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 pub(crate) use self::callers::Callers;
 pub(crate) use self::readiness::{Probes, Readiness};
 pub(crate) use self::routes::Routes;
-pub(crate) use self::server::Server;
+pub(crate) use self::server::{HealthPort, Server};
 pub use self::{openapi::document as openapi_document, server::ServerError};
 
 use fabric_msp::SigningIdentity;

@@ -48,6 +48,9 @@ pub struct Config {
     pub pipeline: PipelineConfig,
     /// What is done in the background.
     pub jobs: JobsConfig,
+    /// `[health] listen`: where programs of the same machine ask without TLS how a process is that
+    /// takes readings; absent, nowhere.
+    pub health: Option<SocketAddr>,
 }
 
 /// `[organization]`.
@@ -155,6 +158,11 @@ pub struct RestConfig {
     pub request_timeout: Duration,
     /// `max_body`: bytes of a request body.
     pub max_body: u64,
+    /// `idle_timeout`: a connection without a request is closed after this time.
+    pub idle_timeout: Duration,
+    /// `stall_timeout`: a connection whose peer takes nothing of an answer is closed after this
+    /// time.
+    pub stall_timeout: Duration,
     /// `refusal_log`: file for signed requests that could not be recorded on the ledger, because
     /// nothing proves who made them.
     pub refusal_log: Option<PathBuf>,
@@ -214,6 +222,10 @@ pub const DEFAULT_CONCURRENT_REQUESTS: usize = 256;
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// Default of `[rest] max_body`, bytes.
 pub const DEFAULT_MAX_BODY: u64 = 256 << 10;
+/// Default of `[rest] idle_timeout`; longer than `salus` keeps an unused connection.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Default of `[rest] stall_timeout`.
+pub const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Default of `[journal] max_bytes`.
 pub const DEFAULT_JOURNAL_BYTES: u64 = 4 << 30;
 /// Default of `[journal] fsync_window`.

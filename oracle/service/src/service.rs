@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, Callers, Probes, Readiness, Routes, Server, ServerError};
+use crate::api::{Api, Callers, HealthPort, Probes, Readiness, Routes, Server, ServerError};
 use crate::config::{Config, Custody};
 use crate::identity::{self, Identity, IdentityLoadError};
 use crate::ingest::directory::DeviceDirectory;
@@ -75,8 +75,8 @@ pub enum StartError {
     /// The MQTT port.
     #[error("the MQTT port cannot be served")]
     Front(#[from] FrontError),
-    /// The REST port.
-    #[error("the REST port cannot be served")]
+    /// The REST port, or the one for health.
+    #[error("an HTTP port cannot be served")]
     Server(#[from] ServerError),
     /// A part that should run until the end has ended.
     #[error("{part} ended")]
@@ -103,6 +103,9 @@ pub struct Addresses {
     /// REST over TLS, if the process serves people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rest: Option<SocketAddr>,
+    /// Health and metrics without TLS, when the configuration asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<SocketAddr>,
 }
 
 /// How a part of the oracle ended: done for good, or as its name, or why the oracle cannot go on.
@@ -146,7 +149,9 @@ impl Oracle {
         let ingest = base.bind_ingest(&config).await?;
         let journal = ingest.as_ref().map(|ingest| ingest.journal.clone());
         let refusals = Refusals::open(refusal_log(&config)).await;
+        let (registered_tx, registered) = watch::channel(false);
         let probes = Probes {
+            registered: registered.clone(),
             refusals: refusals.clone(),
             ledger: base.ledger.clone(),
             store: base.store.clone(),
@@ -163,7 +168,15 @@ impl Oracle {
                 metrics.clone(),
             )
             .await?;
+        let health = match config.health {
+            Some(address) => {
+                let bound = HealthPort::bind(address, readiness.clone(), metrics.clone());
+                Some(bound.await?)
+            }
+            None => None,
+        };
         let addresses = Addresses {
+            health: health.as_ref().map(HealthPort::local_addr),
             mqtt: ingest.as_ref().map(|ingest| ingest.front.local_addr()),
             mqtt_websocket: ingest
                 .as_ref()
@@ -173,8 +186,11 @@ impl Oracle {
                 .and_then(|ingest| ingest.front.insecure_addr()),
             rest: people.as_ref().map(|people| people.server.local_addr()),
         };
-        let (registered_tx, registered) = watch::channel(false);
         base.parts.spawn(named("readiness", looking));
+        if let Some(health) = health {
+            let serving = health.serve(base.stop.clone());
+            base.parts.spawn(named("the health port", serving));
+        }
         let noting = refusals.run(base.stop.clone());
         base.parts.spawn(named("the log of refusals", noting));
         let metrics = tidy_metrics(metrics, base.stop.clone());

@@ -32,6 +32,8 @@ pub(crate) struct Probes {
     /// Of a process that takes readings.
     pub(crate) pipeline: Option<watch::Receiver<pipeline::Status>>,
     pub(crate) refusals: Refusals,
+    /// Whether the oracle is in the channel's directory; without that, no contract knows it.
+    pub(crate) registered: watch::Receiver<bool>,
 }
 
 /// What was last seen of each part.
@@ -39,7 +41,7 @@ pub(crate) struct Probes {
 pub(crate) struct ReadyBody {
     /// Whether every part is.
     pub(crate) ready: bool,
-    /// Part by part: `fabric`, `ipfs`, `journal`, `pipeline`.
+    /// Part by part: `directory`, `fabric`, `ipfs`; `journal` and `pipeline` if it takes readings.
     pub(crate) parts: BTreeMap<&'static str, Part>,
     /// The log of refusals, if one is kept; reads do not wait for it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +123,7 @@ impl Probes {
             waiting: None,
         };
         let mut parts = BTreeMap::from([
+            ("directory", answered(*self.registered.borrow())),
             ("fabric", answered(matches!(fabric, Ok(Ok(()))))),
             ("ipfs", answered(matches!(ipfs, Ok(Ok(()))))),
         ]);

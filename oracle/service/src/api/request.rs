@@ -28,6 +28,8 @@ use crate::ledger::{LedgerError, Viewer};
 
 /// Time for a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time between two parts of a request's body.
+const BODY_PART_TIMEOUT: Duration = Duration::from_secs(10);
 /// Media type of a compact JWS (RFC 7515).
 const JOSE: &str = "application/jose";
 /// Media type of JSON.
@@ -317,7 +319,11 @@ async fn collect<B: Buf>(
 ) -> Result<Bytes, Problem> {
     let mut stream = std::pin::pin!(stream);
     let mut body = BytesMut::new();
-    while let Some(chunk) = stream.next().await {
+    loop {
+        let part = tokio::time::timeout(BODY_PART_TIMEOUT, stream.next()).await;
+        let Some(chunk) = part.map_err(|_| slow_body())? else {
+            return Ok(body.freeze());
+        };
         let mut chunk = chunk.map_err(|error| {
             Problem::malformed("The request ended before all of it arrived.").caused_by(error)
         })?;
@@ -335,7 +341,6 @@ async fn collect<B: Buf>(
             chunk.advance(length);
         }
     }
-    Ok(body.freeze())
 }
 
 fn slow_body() -> Problem {
@@ -412,5 +417,22 @@ mod tests {
             assert!(refused.is_none_or(|problem| problem.status() == StatusCode::FORBIDDEN));
         }
         assert!(check_standing(None).is_ok(), "not registered yet");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_no_further_is_given_up() {
+        let part = |after: u64| async move {
+            tokio::time::sleep(Duration::from_secs(after)).await;
+            Ok::<_, warp::Error>(Bytes::from_static(b"part"))
+        };
+        let parts = |after: [u64; 3]| futures::stream::iter(after).then(part);
+        let whole = collect(parts([9, 9, 9]), 12).await.unwrap();
+        assert_eq!(whole.len(), 12);
+        let begun = tokio::time::Instant::now();
+        let slow = collect(parts([1, 3600, 1]), 12).await.unwrap_err();
+        assert_eq!(slow.code(), "REQUEST_TOO_SLOW");
+        assert_eq!(begun.elapsed(), Duration::from_secs(1) + BODY_PART_TIMEOUT);
+        let large = collect(parts([0, 0, 0]), 11).await.unwrap_err();
+        assert_eq!(large.code(), "BODY_TOO_LARGE");
     }
 }

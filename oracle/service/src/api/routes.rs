@@ -107,6 +107,16 @@ impl Routes {
     }
 }
 
+impl Routes {
+    /// Whether an MSP accepts the peer's certificate now.
+    pub(crate) fn knows(&self, peer: &Peer) -> bool {
+        let now = clock::now().unix_seconds();
+        peer.certificate
+            .as_deref()
+            .is_some_and(|certificate| self.api.callers.authenticate(certificate, now).is_ok())
+    }
+}
+
 /// A request as the log of refusals knows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {

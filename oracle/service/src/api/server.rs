@@ -1,25 +1,23 @@
 //! The REST port: accepts TLS connections, puts limits around each request, and stops in order.
 //!
-//! Limits, so that no caller can use up the oracle: connections, the time of a handshake, the
-//! time and size of a header, requests at once, the time until an answer begins. What is beyond a
-//! limit is refused with a reason, never queued.
+//! Limits, so that no caller can use up the oracle: connections, those of strangers among them, the
+//! time of a handshake, the time and size of a header, time without a request, time in which the
+//! peer takes nothing of an answer, requests at once, the time until an answer begins. What is
+//! beyond a limit is refused with a reason or closed, never queued.
 
+mod activity;
+mod connection;
+mod health_port;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fabric_msp::Certificate;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -34,25 +32,24 @@ use crate::api::problem::{self, Problem};
 use crate::api::routes::{Asked, Routes};
 use crate::api::tls::{self, TlsError};
 use crate::config::RestConfig;
+use activity::{Activity, Patience, WatchedStream};
+
+pub(crate) use health_port::HealthPort;
 
 /// Connections open at once; the next one waits to be accepted.
 const CONNECTIONS_MAX: usize = 1024;
+/// Connections of them by those whom no MSP accepts, or who have not shown yet who they are.
+const STRANGERS_MAX: usize = 512;
 /// Time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for the header of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of a request's header.
-const HEADER_BYTES_MAX: u32 = 96 << 10;
-/// Fields of a request's header.
-const HEADER_FIELDS_MAX: usize = 64;
-/// Requests at once on one HTTP/2 connection.
-const STREAMS_MAX: u32 = 64;
+/// Longest time without a request on a stranger's connection.
+const STRANGER_IDLE_TIMEOUT: Duration = connection::HEADER_TIMEOUT;
 /// Time that open requests get to finish when the oracle stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, for example when no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why the REST port cannot be opened.
+/// Why a port cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
@@ -60,7 +57,7 @@ pub enum ServerError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The port cannot be opened.
-    #[error("the REST address {address} cannot be listened on")]
+    #[error("the address {address} cannot be listened on")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -76,6 +73,7 @@ pub(crate) struct Server {
     local_addr: SocketAddr,
     acceptor: TlsAcceptor,
     edge: Edge,
+    patience: Patience,
 }
 
 impl std::fmt::Debug for Server {
@@ -105,6 +103,10 @@ impl Server {
             local_addr,
             acceptor: TlsAcceptor::from(Arc::new(tls)),
             edge: Edge::new(routes, config.concurrent_requests, config.request_timeout),
+            patience: Patience {
+                idle: config.idle_timeout,
+                stall: config.stall_timeout,
+            },
         })
     }
 
@@ -115,8 +117,7 @@ impl Server {
 
     /// Answers until `stop`, then lets open requests finish within a stated time.
     pub(crate) async fn serve(self, stop: CancellationToken) {
-        let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Places::new(CONNECTIONS_MAX, STRANGERS_MAX);
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -132,9 +133,10 @@ impl Server {
                     let connection = Connection {
                         acceptor: self.acceptor.clone(),
                         edge: self.edge.clone(),
-                        watcher: graceful.watcher(),
+                        patience: self.patience,
+                        stop: stop.clone(),
                         address,
-                        _place: place,
+                        place,
                     };
                     connections.spawn(connection.run(stream));
                 }
@@ -145,24 +147,65 @@ impl Server {
             }
         }
         drop(self.listener);
-        if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown())
-            .await
-            .is_err()
-        {
-            tracing::warn!("REST requests were cut off at shutdown");
-        }
-        connections.shutdown().await;
+        drain(connections).await;
     }
+}
+
+/// Waits until the connections have ended, which know that they are to, and then cuts them off.
+pub(super) async fn drain(mut connections: JoinSet<()>) {
+    let ended = async {
+        while let Some(ended) = connections.join_next().await {
+            log_panic(ended);
+        }
+    };
+    if tokio::time::timeout(DRAIN_TIMEOUT, ended).await.is_err() {
+        tracing::warn!("HTTP requests were cut off at shutdown");
+    }
+    connections.shutdown().await;
+}
+
+/// Places for connections.
+#[derive(Debug)]
+struct Places {
+    all: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new(all: usize, strangers: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(all)),
+            strangers: Arc::new(Semaphore::new(strangers)),
+        }
+    }
+
+    /// A stranger's place, which is everyone's before the handshake. Those who are known have the
+    /// rest of the places for themselves.
+    async fn take(&self) -> Place {
+        let take = |of: &Arc<Semaphore>| {
+            let taking = Arc::clone(of).acquire_owned();
+            async { taking.await.expect("the semaphore is never closed") }
+        };
+        let stranger = take(&self.strangers).await;
+        Place {
+            _any: take(&self.all).await,
+            stranger: Some(stranger),
+        }
+    }
+}
+
+/// A connection's place, given back when the connection ends.
+#[derive(Debug)]
+struct Place {
+    _any: OwnedSemaphorePermit,
+    stranger: Option<OwnedSemaphorePermit>,
 }
 
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
+    places: &Places,
+) -> std::io::Result<(TcpStream, SocketAddr, Place)> {
+    let place = places.take().await;
     let (stream, address) = listener.accept().await?;
     stream.set_nodelay(true)?;
     Ok((stream, address, place))
@@ -172,7 +215,7 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!(%error, "a REST connection ended in a fault of the oracle");
+        tracing::error!(%error, "an HTTP connection ended in a fault of the oracle");
     }
 }
 
@@ -180,25 +223,38 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
 struct Connection {
     acceptor: TlsAcceptor,
     edge: Edge,
-    watcher: hyper_util::server::graceful::Watcher,
+    patience: Patience,
+    stop: CancellationToken,
     address: SocketAddr,
-    /// Given back when the connection ends.
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Connection {
     async fn run(self, stream: TcpStream) {
-        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream));
-        let tls = match handshake.await {
-            Ok(Ok(tls)) => tls,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "a TLS handshake failed");
-                return;
-            }
-            Err(_) => {
-                tracing::debug!("a TLS handshake took too long");
-                return;
-            }
+        let Self {
+            acceptor,
+            edge,
+            mut patience,
+            stop,
+            address,
+            mut place,
+        } = self;
+        let activity = Activity::new();
+        let stream = WatchedStream::new(stream, activity.clone());
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+        let tls = tokio::select! {
+            () = stop.cancelled() => return,
+            shaken = handshake => match shaken {
+                Ok(Ok(tls)) => tls,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a TLS handshake failed");
+                    return;
+                }
+                Err(_) => {
+                    tracing::debug!("a TLS handshake took too long");
+                    return;
+                }
+            },
         };
         let certificate = tls
             .get_ref()
@@ -209,32 +265,19 @@ impl Connection {
             .map(Arc::new);
         let peer = Peer {
             certificate,
-            address: self.address.ip(),
+            address: address.ip(),
         };
-        let edge = self.edge;
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (edge, peer) = (edge.clone(), peer.clone());
-            async move { Ok::<_, Infallible>(edge.answer(request, peer).await) }
-        });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_headers(HEADER_FIELDS_MAX)
-            .max_buf_size(HEADER_BYTES_MAX as usize);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(HEADER_BYTES_MAX)
-            .max_concurrent_streams(STREAMS_MAX)
-            .keep_alive_interval(HEADER_TIMEOUT);
-        let connection = builder
-            .serve_connection(TokioIo::new(tls), service)
-            .into_owned();
-        if let Err(error) = pin!(self.watcher.watch(connection)).await {
-            tracing::debug!(%error, "a REST connection broke");
+        if edge.knows(&peer) {
+            place.stranger = None;
+        } else {
+            patience.idle = patience.idle.min(STRANGER_IDLE_TIMEOUT);
         }
+        let answer = move |request: Request<Incoming>| {
+            let (edge, peer) = (edge.clone(), peer.clone());
+            async move { edge.answer(request, peer).await }
+        };
+        connection::serve(tls, answer, activity, patience, stop).await;
+        drop(place);
     }
 }
 
@@ -253,6 +296,11 @@ impl Edge {
             running: Arc::new(Semaphore::new(concurrent_requests)),
             timeout,
         }
+    }
+
+    /// Whether an MSP accepts the peer's certificate now.
+    fn knows(&self, peer: &Peer) -> bool {
+        self.routes.knows(peer)
     }
 
     /// Answers one request. Its place is held until the last byte of the body is sent, if the body

@@ -17,7 +17,7 @@ use super::raw::{
 use super::*;
 
 /// The sections there are.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "service",
     "organization",
     "identity",
@@ -28,6 +28,7 @@ const SECTIONS: [&str; 10] = [
     "journal",
     "pipeline",
     "jobs",
+    "health",
 ];
 /// `[pipeline] segment_readings`: a number of readings.
 const SEGMENT_READINGS: RangeInclusive<u64> = 1..=100_000;
@@ -84,6 +85,9 @@ pub(super) fn config(
     let journal = ingest.then(|| sections.journal()).flatten();
     let pipeline = sections.pipeline();
     let jobs = sections.jobs();
+    // A process without readings answers about its health on the REST port, and one file that serves
+    // two processes names one port for one of them.
+    let health = ingest.then(|| sections.health()).flatten();
     match (organization, identity, fabric, ipfs, pipeline, jobs) {
         (
             Some(organization),
@@ -103,6 +107,7 @@ pub(super) fn config(
             journal,
             pipeline,
             jobs,
+            health,
         }),
         _ => Err(ConfigError::Invalid {
             path: path.to_owned(),

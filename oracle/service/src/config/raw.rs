@@ -72,6 +72,8 @@ pub(super) struct RawRest {
     pub(super) concurrent_requests: Option<u64>,
     pub(super) request_timeout: Option<String>,
     pub(super) max_body: Option<String>,
+    pub(super) idle_timeout: Option<String>,
+    pub(super) stall_timeout: Option<String>,
     pub(super) refusal_log: Option<String>,
 }
 
@@ -80,6 +82,12 @@ pub(super) struct RawRest {
 pub(super) struct RawCallerOrganization {
     pub(super) msp_id: Option<String>,
     pub(super) msp_dir: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHealth {
+    pub(super) listen: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

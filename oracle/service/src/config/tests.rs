@@ -69,6 +69,8 @@ open_for_readers = true
 concurrent_requests = 8
 request_timeout = "30s"
 max_body = "64KiB"
+idle_timeout = "45s"
+stall_timeout = "15s"
 refusal_log = "refused.jsonl"
 [journal]
 dir = "journal"
@@ -82,6 +84,8 @@ register_batch = 50
 [jobs]
 interval = "200ms"
 tick_interval = "1m"
+[health]
+listen = "127.0.0.1:9464"
 "#;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -153,6 +157,8 @@ fn a_minimal_file_gets_the_defaults() {
     assert_eq!(rest.listen.to_string(), DEFAULT_LISTEN);
     assert!(!rest.open_for_readers);
     assert_eq!(rest.max_body, DEFAULT_MAX_BODY);
+    assert_eq!(rest.idle_timeout, DEFAULT_IDLE_TIMEOUT);
+    assert_eq!(config.health, None);
     assert_eq!(journal.max_bytes, DEFAULT_JOURNAL_BYTES);
     assert_eq!(config.pipeline.segment_readings, DEFAULT_SEGMENT_READINGS);
     assert_eq!(config.pipeline.segment_age, DEFAULT_SEGMENT_AGE);
@@ -204,6 +210,9 @@ fn a_full_file_is_read_as_written() {
     assert_eq!(rest.concurrent_requests, 8);
     assert_eq!(rest.request_timeout, Duration::from_secs(30));
     assert_eq!(rest.max_body, 64 << 10);
+    assert_eq!(rest.idle_timeout, Duration::from_secs(45));
+    assert_eq!(rest.stall_timeout, Duration::from_secs(15));
+    assert_eq!(config.health, "127.0.0.1:9464".parse().ok());
     assert_eq!(journal.max_bytes, 1 << 30);
     assert_eq!(journal.fsync_window, Duration::from_millis(5));
     assert_eq!(config.pipeline.segment_bytes, 1 << 20);
@@ -305,6 +314,9 @@ custody"#,
         ),
         (r#""30s""#, r#""30""#, "rest.request_timeout"),
         (r#""64KiB""#, r#""64""#, "rest.max_body"),
+        (r#""45s""#, r#""0s""#, "rest.idle_timeout"),
+        (r#""15s""#, r#""1h""#, "rest.stall_timeout"),
+        (r#""127.0.0.1:9464""#, r#""0.0.0.0:9464""#, "health.listen"),
         (r#"dir = "journal""#, "", "journal.dir"),
         (r#""1GiB""#, r#""1KiB""#, "journal.max_bytes"),
         (r#""5ms""#, r#""5m""#, "journal.fsync_window"),
@@ -405,6 +417,9 @@ fn a_process_needs_only_what_its_role_uses() {
     assert_eq!(ingest.identity.encryption_public_key_files.len(), 1);
     let api = as_role(&both, ServiceRole::Api).expect("valid");
     assert!(api.rest.is_some() && api.mqtt.is_none() && api.journal.is_none());
+    let health = format!("{both}[health]\nlisten = \"127.0.0.1:9464\"\n");
+    let port = |role| as_role(&health, role).expect("valid").health;
+    assert!(port(ServiceRole::Ingest).is_some() && port(ServiceRole::Api).is_none());
     assert!(api.identity.encryption_public_key_files.is_empty());
 
     let keys = |text: &str, role| match as_role(text, role) {

@@ -2,12 +2,14 @@
 
 use contract_interface::UtcTime;
 use http::{HeaderValue, StatusCode, header};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use utoipa::ToSchema;
 use warp::reply::{Reply, Response};
 
 use crate::api::openapi;
 use crate::api::problem::Problem;
+use crate::api::readiness::Readiness;
 use crate::api::request::{RestRequest, json};
 use crate::clock;
 
@@ -27,15 +29,20 @@ pub(crate) struct LiveBody {
 /// Whether the process lives. Needs no certificate.
 #[utoipa::path(get, path = "/healthz", operation_id = "get_liveness", tag = "operation", responses((status = 200, body = LiveBody), (status = "default", body = crate::api::problem::ProblemBody, content_type = "application/problem+json")))]
 pub(crate) async fn live(_request: RestRequest) -> Result<Response, Problem> {
+    Ok(alive())
+}
+
+/// That the process answers.
+pub(crate) fn alive() -> Response {
     let body = LiveBody {
         status: "ok",
         time: clock::now(),
     };
-    Ok(json(StatusCode::OK, &body))
+    json(StatusCode::OK, &body)
 }
 
-/// Whether it can do its work: Fabric and IPFS answer, the journal takes readings, the pipeline
-/// runs. Needs no certificate.
+/// Whether it can do its work: it is in the channel's directory, Fabric and IPFS answer, and if it
+/// takes readings the journal does so and the pipeline runs. Needs no certificate.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "get_readiness", tag = "operation",
     responses(
@@ -48,13 +55,18 @@ pub(crate) async fn live(_request: RestRequest) -> Result<Response, Problem> {
     )
 )]
 pub(crate) async fn ready(request: RestRequest) -> Result<Response, Problem> {
-    let seen = request.api.readiness.now();
+    Ok(readiness(&request.api.readiness))
+}
+
+/// What was last seen of each part.
+pub(crate) fn readiness(readiness: &Readiness) -> Response {
+    let seen = readiness.now();
     let status = if seen.ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    Ok(json(status, &seen))
+    json(status, &seen)
 }
 
 /// This document. Needs no certificate.
@@ -69,7 +81,12 @@ pub(crate) async fn metrics(request: RestRequest) -> Result<Response, Problem> {
     if !request.peer.address.is_loopback() {
         request.own_admin()?;
     }
-    let Some(metrics) = &request.api.metrics else {
+    counted(request.api.metrics.as_ref())
+}
+
+/// The metrics' text.
+pub(crate) fn counted(metrics: Option<&PrometheusHandle>) -> Result<Response, Problem> {
+    let Some(metrics) = metrics else {
         return Err(Problem::not_found("This oracle counts nothing."));
     };
     let mut response = metrics.render().into_response();

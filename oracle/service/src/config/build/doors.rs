@@ -1,9 +1,9 @@
-//! The sections of what the process listens on: MQTT for devices, REST for people.
+//! The sections of what the process listens on: MQTT for devices, REST for people, and health.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::super::raw::{RawCallerOrganization, RawMqtt, RawRest};
+use super::super::raw::{RawCallerOrganization, RawHealth, RawMqtt, RawRest};
 use super::super::*;
 use super::Sections;
 
@@ -12,7 +12,7 @@ const MESSAGES: RangeInclusive<u32> = 1..=1_000_000;
 const CONCURRENT_REQUESTS: RangeInclusive<u64> = 1..=65_536;
 /// `[rest] max_body`.
 const MAX_BODY: RangeInclusive<u64> = 1 << 10..=16 << 20;
-/// `[rest] request_timeout`.
+/// `[rest] request_timeout`, `idle_timeout` and `stall_timeout`.
 const REQUEST_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(600);
 
@@ -108,6 +108,18 @@ impl Sections {
             &REQUEST_TIMEOUT,
         );
         let max_body = self.size("rest.max_body", raw.max_body, DEFAULT_MAX_BODY, &MAX_BODY);
+        let idle_timeout = self.duration(
+            "rest.idle_timeout",
+            raw.idle_timeout,
+            DEFAULT_IDLE_TIMEOUT,
+            &REQUEST_TIMEOUT,
+        );
+        let stall_timeout = self.duration(
+            "rest.stall_timeout",
+            raw.stall_timeout,
+            DEFAULT_STALL_TIMEOUT,
+            &REQUEST_TIMEOUT,
+        );
         Some(RestConfig {
             listen: listen?,
             certificate_file: certificate_file?,
@@ -117,8 +129,23 @@ impl Sections {
             concurrent_requests: concurrent_requests?,
             request_timeout: request_timeout?,
             max_body: max_body?,
+            idle_timeout: idle_timeout?,
+            stall_timeout: stall_timeout?,
             refusal_log: raw.refusal_log.map(|file| self.folder.join(file)),
         })
+    }
+
+    /// Absent, there is no such port; a wrong one is a problem.
+    pub(super) fn health(&mut self) -> Option<SocketAddr> {
+        let raw: RawHealth = self.section("health")?;
+        let address = self.address("health.listen", Some(raw.listen?))?;
+        if !address.ip().is_loopback() {
+            self.problem(
+                "health.listen",
+                "must be a loopback address, since anybody who reaches it is answered",
+            );
+        }
+        Some(address)
     }
 
     pub(super) fn organizations(
