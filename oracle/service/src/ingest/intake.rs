@@ -279,6 +279,7 @@ impl Keeping {
             device: reading.device.clone(),
             sequence: reading.sequence,
             fingerprint: fingerprint(&reading.payload),
+            identity: reading.identity(),
         };
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut outcome = submitted.outcome().await;

@@ -150,7 +150,8 @@ pub struct Reading {
 impl Reading {
     /// By what the message is recognised when it comes again: its payload and, for bytes that do not say what they
     /// are, what the transport said of them. Two equal payloads of different times are two messages.
-    pub(super) fn identity(&self) -> Fingerprint {
+    #[must_use]
+    pub fn identity(&self) -> Fingerprint {
         if self.sequence.is_some() || !self.alone {
             return fingerprint(&self.payload);
         }

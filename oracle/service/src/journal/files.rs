@@ -19,7 +19,7 @@ use super::state::{Location, State};
 const SNAPSHOT: &str = "snapshot";
 const SNAPSHOT_NEW: &str = "snapshot.new";
 const LOCK: &str = "lock";
-/// Devices in one frame of the snapshot. A memory has at most about 65 KiB, so they fit a frame by far.
+/// Devices in one frame of the snapshot. A memory has at most about 90 KiB, so they fit a frame by far.
 const SNAPSHOT_DEVICES_MAX: usize = 256;
 
 /// Path of the segment file with this number.
@@ -415,7 +415,8 @@ pub(super) type Segments = BTreeMap<u64, Segment>;
 mod tests {
     use super::*;
     use crate::journal::disk::SystemDisk;
-    use crate::journal::memory::DeviceMemory;
+    use crate::journal::memory::{DeviceMemory, Settled};
+    use crate::journal::{Commitment, RecordKey};
 
     /// 1,500 busy devices have more memory than one frame holds; the journal failed when it wanted to delete a file.
     #[test]
@@ -424,7 +425,18 @@ mod tests {
         let key = JournalKey::load(&dir.path().join("key"), true).unwrap();
         let mut memory = DeviceMemory::default();
         for sequence in 0..1024_u64 {
-            memory.insert(Some(u64::MAX - 2 * sequence), [7; 32], 1024);
+            let number = Some(u64::MAX - 2 * sequence);
+            memory.insert(number, [7; 32], 1024);
+            // Each in a record of its own.
+            let commitment = Commitment {
+                transaction_id: "f".repeat(64),
+                block_number: u64::MAX,
+            };
+            let settled = Settled {
+                record: RecordKey(u128::from(sequence).to_be_bytes()),
+                commitment: Arc::new(commitment),
+            };
+            memory.settle(number, [7; 32], settled);
         }
         for count in [0, 1, SNAPSHOT_DEVICES_MAX, 1500] {
             let devices: Vec<_> = (0..count)

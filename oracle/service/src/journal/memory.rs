@@ -1,18 +1,32 @@
 //! What is remembered of each device, to recognise what it sends again. Pure.
 //!
 //! Two memories: the set of all sequence numbers ever kept, as intervals (a device that counts up needs one), and
-//! the fingerprints of the last messages. A number in the set whose fingerprint is still known is the same message
+//! the fingerprints of the last messages, with where each is on the ledger once it is. A number in the set whose fingerprint is still known is the same message
 //! again or a number used twice. A number in the set whose fingerprint is forgotten cannot be told apart and is
 //! refused, never silently acknowledged.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
-use super::entry::Fingerprint;
+use super::entry::{Commitment, Fingerprint, RecordKey};
 
 /// Intervals of sequence numbers kept per device; beyond, the lowest is given up.
 pub(super) const INTERVALS_MAX: usize = 1024;
+
+/// Messages whose place on the ledger is in the snapshot, the last of each device. While the oracle runs it knows
+/// that of every message that it recognises.
+const SETTLED_IN_IMAGE_MAX: usize = 256;
+
+/// Where a message is on the ledger: all that its receipt says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The record that it is in.
+    pub record: RecordKey,
+    /// The transaction that registered the record.
+    pub commitment: Arc<Commitment>,
+}
 
 /// What a message is, compared with what the device sent before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +50,8 @@ pub(super) struct DeviceMemory {
     recent: VecDeque<(Option<u64>, Fingerprint)>,
     by_sequence: HashMap<u64, Fingerprint>,
     without_sequence: HashSet<Fingerprint>,
+    /// Of the recent messages those that are on the ledger.
+    settled: HashMap<(Option<u64>, Fingerprint), Settled>,
 }
 
 impl DeviceMemory {
@@ -70,16 +86,36 @@ impl DeviceMemory {
         }
         self.recent.push_back((sequence, fingerprint));
         while self.recent.len() > keep {
-            match self.recent.pop_front() {
-                Some((Some(old), _)) => {
-                    self.by_sequence.remove(&old);
-                }
-                Some((None, old)) => {
-                    self.without_sequence.remove(&old);
-                }
-                None => break,
+            let Some((sequence, old)) = self.recent.pop_front() else {
+                break;
+            };
+            self.settled.remove(&(sequence, old));
+            match sequence {
+                Some(sequence) => drop(self.by_sequence.remove(&sequence)),
+                None => drop(self.without_sequence.remove(&old)),
             }
         }
+    }
+
+    /// Notes where a message is on the ledger, if it is one of the last.
+    pub(super) fn settle(
+        &mut self,
+        sequence: Option<u64>,
+        fingerprint: Fingerprint,
+        settled: Settled,
+    ) {
+        if self.judge(sequence, &fingerprint) == Novelty::Duplicate {
+            self.settled.insert((sequence, fingerprint), settled);
+        }
+    }
+
+    /// Where a message is on the ledger, if it is there and one of the last.
+    pub(super) fn settled(
+        &self,
+        sequence: Option<u64>,
+        fingerprint: Fingerprint,
+    ) -> Option<Settled> {
+        self.settled.get(&(sequence, fingerprint)).cloned()
     }
 
     /// Highest sequence number kept.
@@ -129,7 +165,29 @@ impl DeviceMemory {
                 .iter()
                 .map(|(sequence, fingerprint)| (*sequence, (*fingerprint).into()))
                 .collect(),
+            settled: self.settled_image(),
         }
+    }
+
+    fn settled_image(&self) -> Vec<SettledImage> {
+        let mut images: Vec<SettledImage> = Vec::new();
+        let mut places: HashMap<RecordKey, usize> = HashMap::new();
+        let first = self.recent.len().saturating_sub(SETTLED_IN_IMAGE_MAX);
+        for (at, message) in self.recent.iter().enumerate().skip(first) {
+            let Some(settled) = self.settled.get(message) else {
+                continue;
+            };
+            let place = *places.entry(settled.record).or_insert_with(|| {
+                images.push(SettledImage {
+                    record: settled.record,
+                    commitment: Commitment::clone(&settled.commitment),
+                    messages: Vec::new(),
+                });
+                images.len() - 1
+            });
+            images[place].messages.push(at as u64);
+        }
+        images
     }
 
     /// The memory from the snapshot.
@@ -151,6 +209,20 @@ impl DeviceMemory {
                 }
             }
         }
+        for image in &image.settled {
+            let commitment = Arc::new(image.commitment.clone());
+            for at in &image.messages {
+                let at = usize::try_from(*at).ok();
+                let message = at.and_then(|at| memory.recent.get(at)).copied();
+                if let Some(message) = message {
+                    let settled = Settled {
+                        record: image.record,
+                        commitment: Arc::clone(&commitment),
+                    };
+                    memory.settled.insert(message, settled);
+                }
+            }
+        }
         memory
     }
 }
@@ -166,6 +238,22 @@ pub(super) struct DeviceImage {
     intervals: Vec<(u64, u64)>,
     #[n(3)]
     recent: Vec<(Option<u64>, minicbor::bytes::ByteArray<32>)>,
+    /// None in snapshots of before.
+    #[n(4)]
+    #[cbor(default)]
+    settled: Vec<SettledImage>,
+}
+
+/// Messages of a device that are in one record.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+struct SettledImage {
+    #[n(0)]
+    record: RecordKey,
+    #[n(1)]
+    commitment: Commitment,
+    /// Positions in `recent`.
+    #[n(2)]
+    messages: Vec<u64>,
 }
 
 #[cfg(test)]
@@ -219,6 +307,80 @@ mod tests {
         assert_eq!(memory.judge(Some(0), &A), Novelty::SequenceTooOld);
         assert_eq!(memory.judge(Some(1), &A), Novelty::New);
         assert_eq!(memory.judge(Some(3), &A), Novelty::New);
+    }
+
+    fn settled(record: u8) -> Settled {
+        Settled {
+            record: RecordKey([record; 16]),
+            commitment: Arc::new(Commitment {
+                transaction_id: format!("tx-{record}"),
+                block_number: 7,
+            }),
+        }
+    }
+
+    #[test]
+    fn where_a_message_is_on_the_ledger_is_known_as_long_as_the_message() {
+        let mut memory = DeviceMemory::default();
+        for (sequence, fingerprint) in [(Some(2), A), (None, B), (Some(1), B)] {
+            memory.insert(sequence, fingerprint, 3);
+            memory.settle(sequence, fingerprint, settled(1));
+            memory.insert(sequence, fingerprint, 3);
+            assert_eq!(memory.settled(sequence, fingerprint), Some(settled(1)));
+        }
+        assert_eq!(memory.settled(Some(2), B), None, "another message");
+        memory.settle(Some(2), B, settled(2));
+        memory.settle(Some(9), A, settled(2));
+        assert_eq!(memory.settled.len(), 3, "never kept");
+        memory.insert(Some(3), A, 3);
+        assert_eq!(memory.settled(Some(2), A), None, "forgotten");
+        assert_eq!(memory.settled(None, B), Some(settled(1)));
+    }
+
+    #[test]
+    fn the_image_keeps_where_the_last_messages_are() {
+        let mut memory = DeviceMemory::default();
+        let count = SETTLED_IN_IMAGE_MAX as u64 + 10;
+        // Out of order, three messages a record, and some that are not on the ledger yet.
+        for sequence in (0..count).rev() {
+            memory.insert(Some(sequence), A, 1024);
+            if sequence % 5 != 0 {
+                memory.settle(Some(sequence), A, settled((sequence / 3) as u8));
+            }
+        }
+        let bytes = minicbor::to_vec(memory.to_image("d")).unwrap();
+        let back = DeviceMemory::from_image(&minicbor::decode::<DeviceImage>(&bytes).unwrap());
+        for sequence in 0..count {
+            let expected = (sequence < SETTLED_IN_IMAGE_MAX as u64)
+                .then(|| memory.settled(Some(sequence), A))
+                .flatten();
+            assert_eq!(back.settled(Some(sequence), A), expected, "{sequence}");
+        }
+    }
+
+    #[test]
+    fn an_image_of_before_has_no_places() {
+        #[derive(Encode)]
+        struct Before {
+            #[n(0)]
+            device: String,
+            #[n(1)]
+            floor: u64,
+            #[n(2)]
+            intervals: Vec<(u64, u64)>,
+            #[n(3)]
+            recent: Vec<(Option<u64>, minicbor::bytes::ByteArray<32>)>,
+        }
+        let bytes = minicbor::to_vec(Before {
+            device: "d".to_owned(),
+            floor: 0,
+            intervals: vec![(1, 1)],
+            recent: vec![(Some(1), A.into())],
+        })
+        .unwrap();
+        let back = DeviceMemory::from_image(&minicbor::decode::<DeviceImage>(&bytes).unwrap());
+        assert_eq!(back.judge(Some(1), &A), Novelty::Duplicate);
+        assert_eq!(back.settled(Some(1), A), None);
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub use entry::{
     fingerprint,
 };
 pub use error::{Damage, JournalError, KeyError};
+pub use memory::Settled;
 pub use state::{Counts, Pending, Stage, StageKind, UnfinishedRecord};
 pub use writer::Accepted;
 
@@ -285,6 +286,14 @@ impl Journal {
             .collect()
     }
 
+    /// Readings that are not done, without payloads.
+    #[must_use]
+    pub fn pending(&self, entries: &[EntryId]) -> Vec<Pending> {
+        let state = self.shared.state();
+        let pending = entries.iter().filter_map(|id| state.pending(*id));
+        pending.cloned().collect()
+    }
+
     /// How much is in which state.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -295,6 +304,19 @@ impl Journal {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.shared.bytes()
+    }
+
+    /// Where a message is on the ledger that was recognised as one that came before; `None` when it is not there
+    /// yet, was given up, or so much came since that it is forgotten.
+    #[must_use]
+    pub fn settled(
+        &self,
+        device: &str,
+        sequence: Option<u64>,
+        identity: Fingerprint,
+    ) -> Option<Settled> {
+        let state = self.shared.state();
+        state.settled(device, sequence, identity)
     }
 
     /// Highest sequence number kept of a device.

@@ -2,11 +2,12 @@
 //! Pure: the same function applies a frame on replay and after it was written.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::entry::{
     Commitment, Entry, EntryId, Fingerprint, Labels, RecordKey, SealedRecord, fingerprint,
 };
-use super::memory::{DeviceImage, DeviceMemory, Novelty};
+use super::memory::{DeviceImage, DeviceMemory, Novelty, Settled};
 
 /// Where a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Pending {
     pub sequence: Option<u64>,
     /// Fingerprint of the payload.
     pub fingerprint: Fingerprint,
+    /// By what the message is recognised: [`Reading::identity`](super::Reading::identity).
+    pub identity: Fingerprint,
     /// The patient it belongs to.
     pub patient: String,
     /// Record type.
@@ -162,6 +165,7 @@ impl State {
                     .insert(reading.sequence, reading.identity(), self.keep);
                 let pending = Pending {
                     id,
+                    identity: reading.identity(),
                     device: reading.device,
                     sequence: reading.sequence,
                     fingerprint,
@@ -191,10 +195,16 @@ impl State {
             Entry::Committed {
                 records,
                 commitment,
-            } => self.advance(&records, |stage| match stage {
-                Stage::Sealed | Stage::Pinned => Stage::Committed(commitment.clone()),
-                other => other,
-            }),
+            } => {
+                self.advance(&records, |stage| match stage {
+                    Stage::Sealed | Stage::Pinned => Stage::Committed(commitment.clone()),
+                    other => other,
+                });
+                let commitment = Arc::new(commitment);
+                for record in records {
+                    self.settle(record, &commitment);
+                }
+            }
             Entry::Done(records) | Entry::Dropped(records) => {
                 for record in records {
                     self.finish(record);
@@ -232,6 +242,25 @@ impl State {
         for record in records {
             if let Some(held) = self.records.get_mut(record) {
                 held.value.stage = step(held.value.stage.clone());
+            }
+        }
+    }
+
+    /// Notes of each reading of a record where it is on the ledger, for when the device sends it again.
+    fn settle(&mut self, record: RecordKey, commitment: &Arc<Commitment>) {
+        let Some(held) = self.records.get(&record) else {
+            return;
+        };
+        for entry in &held.value.sealed.entries {
+            let Some(Held { value: reading, .. }) = self.entries.get(entry) else {
+                continue;
+            };
+            let settled = Settled {
+                record,
+                commitment: Arc::clone(commitment),
+            };
+            if let Some(device) = self.devices.get_mut(&reading.device) {
+                device.settle(reading.sequence, reading.identity, settled);
             }
         }
     }
@@ -380,6 +409,16 @@ impl State {
 
     pub(super) fn highest_sequence(&self, device: &str) -> Option<u64> {
         self.devices.get(device).and_then(DeviceMemory::highest)
+    }
+
+    /// Where a message that came before is on the ledger, if it is there and one of the device's last.
+    pub(super) fn settled(
+        &self,
+        device: &str,
+        sequence: Option<u64>,
+        identity: Fingerprint,
+    ) -> Option<Settled> {
+        self.devices.get(device)?.settled(sequence, identity)
     }
 
     pub(super) fn device_images(&self) -> Vec<DeviceImage> {

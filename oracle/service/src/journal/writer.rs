@@ -348,6 +348,7 @@ fn pending(id: EntryId, reading: &Reading, fingerprint: Fingerprint) -> Pending 
         device: reading.device.clone(),
         sequence: reading.sequence,
         fingerprint,
+        identity: reading.identity(),
         patient: reading.patient.clone(),
         code: reading.code.clone(),
         content_type: reading.content_type.clone(),

@@ -170,7 +170,7 @@ impl Group {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const RULES: Rules = Rules {
@@ -179,12 +179,13 @@ mod tests {
         age: Duration::from_secs(2),
     };
 
-    fn reading(id: u64, device: &str, code: &str, bytes: u64) -> Pending {
+    pub(in crate::pipeline) fn reading(id: u64, device: &str, code: &str, bytes: u64) -> Pending {
         Pending {
             id: EntryId(id),
             device: device.to_owned(),
             sequence: Some(id),
             fingerprint: [0; 32],
+            identity: [0; 32],
             patient: "p".to_owned(),
             code: code.to_owned(),
             content_type: "application/json".to_owned(),

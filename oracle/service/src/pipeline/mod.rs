@@ -7,6 +7,7 @@
 //! come twice. So stopping is the same as crashing, and starting the same as going on.
 
 mod gather;
+mod keyless;
 mod parked;
 mod receipts;
 mod seal;
@@ -28,6 +29,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::keyless::Waiting;
 pub use self::parked::{DeadLetter, DeadLetterError, DeadLetters};
 pub use self::spool::SpoolError;
 pub use self::status::Status;
@@ -38,7 +40,6 @@ use crate::ingest::mqtt::Delivery;
 use crate::journal::{Fingerprint, Journal, JournalError, Pending};
 use crate::ledger::{Ledger, LedgerError, Registered, RegistrationBatch};
 use crate::store::{Kubo, Object, StoreError};
-use receipts::Book;
 use sealing::Sealing;
 use spool::Spool;
 
@@ -130,6 +131,8 @@ pub enum Arrival {
         sequence: Option<u64>,
         /// Fingerprint of the payload.
         fingerprint: Fingerprint,
+        /// By what the journal recognises it: [`crate::journal::Reading::identity`].
+        identity: Fingerprint,
     },
 }
 
@@ -153,7 +156,8 @@ struct Shared {
     again_tx: mpsc::UnboundedSender<Pending>,
     /// Records the contract refuses, which are tried again later.
     parked: Mutex<parked::ParkingLot>,
-    book: Mutex<Book>,
+    /// Readings whose patients have no key.
+    keyless: Mutex<keyless::WaitingRoom>,
     status: watch::Sender<Status>,
 }
 
@@ -203,7 +207,7 @@ impl Pipeline {
             to_tell: Notify::new(),
             again_tx,
             parked: Mutex::default(),
-            book: Mutex::default(),
+            keyless: Mutex::default(),
             status: watch::Sender::new(Status::default()),
         });
         Ok((Self { shared, sealing }, readings_tx))

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::keyless::{self, Waiting};
 use crate::journal::{Entry, JournalError, RecordKey, SealedRecord};
 use crate::ledger::LedgerError;
 
@@ -198,6 +199,12 @@ impl DeadLetters {
     #[must_use]
     pub fn list(&self) -> Vec<DeadLetter> {
         lot(&self.shared).list(Instant::now())
+    }
+
+    /// Readings that can be no record yet, the longest waiting first.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<Waiting> {
+        keyless::room(&self.shared).list(std::time::Instant::now())
     }
 
     /// Has a record tried again now.

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! One entry per reading: its sequence number, or the SHA-256 of its payload if it had none. A device that sends a
-//! finished reading again gets its receipt again, as long as it is remembered.
+//! finished reading again gets its receipt again, also from another process than the one that took the reading, as
+//! long as the journal recognises the message.
 //!
 //! When the contract refuses a record, the device is told why each time:
 //!
@@ -13,19 +14,17 @@
 //! {"record_id":"…","refused":"DEVICE_NOT_BOUND","readings":[{"seq":17}]}
 //! ```
 //!
+//! The same without a record when readings cannot become one yet, because their patient has no encryption key
+//! (`PATIENT_KEY_MISSING`); also to a device that sends such a reading again.
+//!
 //! That is not the end: the readings are kept and tried again, and a receipt may follow when the cause is mended.
-
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::journal::{Commitment, Fingerprint, Pending, RecordKey};
+use crate::journal::{Commitment, Fingerprint, Pending, RecordKey, Settled};
 
 /// Readings in one receipt; more make several, so that a receipt fits a small device's packet limit.
 const READINGS_MAX: usize = 500;
-/// Finished readings remembered for a repeated receipt.
-const REMEMBERED_MAX: usize = 50_000;
 
 /// One receipt, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,7 +38,8 @@ struct Receipt<'a> {
 /// Why a record is not on the ledger yet, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Refusal<'a> {
-    record_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record_id: Option<&'a str>,
     refused: &'a str,
     readings: Vec<Line>,
 }
@@ -73,18 +73,34 @@ pub(super) fn receipts(
         .collect()
 }
 
-/// What tells a device that the contract refuses its readings, one message after the other.
-pub(super) fn refusals(record: RecordKey, refused: &str, readings: &[Pending]) -> Vec<Vec<u8>> {
-    let record_id = record.to_hex();
-    let message = |chunk: &[Pending]| {
-        let refusal = Refusal {
-            record_id: &record_id,
-            refused,
-            readings: lines(chunk),
-        };
-        serde_json::to_vec(&refusal).expect("texts and integers are JSON")
-    };
+/// What tells a device that its readings are kept and not on the ledger, one message after the other; `record` is
+/// what the contract refuses, if they are in one.
+pub(super) fn refusals(
+    record: Option<RecordKey>,
+    refused: &str,
+    readings: &[Pending],
+) -> Vec<Vec<u8>> {
+    let record_id = record.map(RecordKey::to_hex);
+    let message = |chunk: &[Pending]| refusal(record_id.as_deref(), refused, lines(chunk));
     readings.chunks(READINGS_MAX).map(message).collect()
+}
+
+/// The same of one reading that is sent again.
+pub(super) fn refusal_again(
+    refused: &str,
+    sequence: Option<u64>,
+    fingerprint: &Fingerprint,
+) -> Vec<u8> {
+    refusal(None, refused, vec![line(sequence, fingerprint)])
+}
+
+fn refusal(record_id: Option<&str>, refused: &str, readings: Vec<Line>) -> Vec<u8> {
+    let refusal = Refusal {
+        record_id,
+        refused,
+        readings,
+    };
+    serde_json::to_vec(&refusal).expect("texts and integers are JSON")
 }
 
 fn lines(readings: &[Pending]) -> Vec<Line> {
@@ -102,57 +118,18 @@ fn to_json(record_id: &str, commitment: &Commitment, readings: Vec<Line>) -> Vec
     serde_json::to_vec(&receipt).expect("texts and integers are JSON")
 }
 
-type Key = (String, Option<u64>, Fingerprint);
-
-/// Remembers finished readings, the last so many.
-#[derive(Debug, Default)]
-pub(super) struct Book {
-    known: HashMap<Key, Arc<(RecordKey, Commitment)>>,
-    order: VecDeque<Key>,
-}
-
-impl Book {
-    /// Writes down the readings of a finished record.
-    pub(super) fn insert(
-        &mut self,
-        record: RecordKey,
-        commitment: &Commitment,
-        readings: &[Pending],
-    ) {
-        let shared = Arc::new((record, commitment.clone()));
-        for reading in readings {
-            let key = (
-                reading.device.clone(),
-                reading.sequence,
-                reading.fingerprint,
-            );
-            if self
-                .known
-                .insert(key.clone(), Arc::clone(&shared))
-                .is_none()
-            {
-                self.order.push_back(key);
-            }
-        }
-        while self.order.len() > REMEMBERED_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.known.remove(&oldest);
-            }
-        }
-    }
-
-    /// The receipt of one finished reading.
-    pub(super) fn again(
-        &self,
-        device: &str,
-        sequence: Option<u64>,
-        fingerprint: Fingerprint,
-    ) -> Option<Vec<u8>> {
-        let key = (device.to_owned(), sequence, fingerprint);
-        let (record, commitment) = &**self.known.get(&key)?;
-        let lines = vec![line(sequence, &fingerprint)];
-        Some(to_json(&record.to_hex(), commitment, lines))
-    }
+/// The receipt of one reading that is on the ledger already.
+pub(super) fn again(
+    settled: &Settled,
+    sequence: Option<u64>,
+    fingerprint: &Fingerprint,
+) -> Vec<u8> {
+    let record_id = settled.record.to_hex();
+    to_json(
+        &record_id,
+        &settled.commitment,
+        vec![line(sequence, fingerprint)],
+    )
 }
 
 #[cfg(test)]
@@ -166,6 +143,7 @@ mod tests {
             device: "d".to_owned(),
             sequence,
             fingerprint: [0xab; 32],
+            identity: [0xab; 32],
             patient: String::new(),
             code: String::new(),
             content_type: String::new(),
@@ -205,23 +183,25 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_reading_gets_its_receipt_again() {
-        let mut book = Book::default();
-        book.insert(RecordKey([1; 16]), &commitment(), &[reading(Some(3))]);
-        let again = book.again("d", Some(3), [0xab; 32]).unwrap();
-        assert!(String::from_utf8(again).unwrap().contains(r#"[{"seq":3}]"#));
-        assert!(book.again("d", Some(4), [0xab; 32]).is_none());
-        assert!(book.again("e", Some(3), [0xab; 32]).is_none());
-        assert!(book.again("d", None, [0xab; 32]).is_none());
+    fn a_receipt_that_comes_again_is_about_the_one_reading() {
+        let settled = Settled {
+            record: RecordKey([1; 16]),
+            commitment: commitment().into(),
+        };
+        let first = receipts(RecordKey([1; 16]), &commitment(), &[reading(None)]).concat();
+        assert_eq!(again(&settled, None, &[0xab; 32]), first);
     }
 
     #[test]
-    fn the_book_is_bounded() {
-        let mut book = Book::default();
-        for n in 0..u64::try_from(REMEMBERED_MAX).unwrap() + 10 {
-            book.insert(RecordKey([1; 16]), &commitment(), &[reading(Some(n))]);
-        }
-        assert_eq!(book.known.len(), REMEMBERED_MAX);
-        assert!(book.again("d", Some(0), [0xab; 32]).is_none());
+    fn a_refusal_names_the_record_if_there_is_one() {
+        let made = refusals(Some(RecordKey([1; 16])), "FORBIDDEN", &[reading(Some(17))]);
+        let record_id = "01".repeat(16);
+        let expected = format!(
+            r#"{{"record_id":"{record_id}","refused":"FORBIDDEN","readings":[{{"seq":17}}]}}"#
+        );
+        assert_eq!(made, [expected.into_bytes()]);
+        let again = refusal_again("PATIENT_KEY_MISSING", Some(3), &[0; 32]);
+        let expected = br#"{"refused":"PATIENT_KEY_MISSING","readings":[{"seq":3}]}"#;
+        assert_eq!(again, expected);
     }
 }

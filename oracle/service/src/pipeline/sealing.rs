@@ -1,6 +1,6 @@
 //! The first step: gathers readings and seals groups of them.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contract_interface::Pseudonym;
@@ -9,16 +9,20 @@ use sealed_object::PublicKey;
 use tokio::sync::mpsc;
 
 use super::gather::{Gatherer, Group, Rules};
+use super::keyless;
+use super::receipts::{again, refusal_again, refusals};
 use super::seal::{Sealed, seal_group};
 use super::{Arrival, PipelineError, Shared};
 use crate::config::PipelineConfig;
 use crate::ingest::topic;
-use crate::journal::{Entry, JournalError, Pending};
+use crate::journal::{Entry, Fingerprint, JournalError, Pending};
 
 /// Groups sealed in one go.
 const GROUPS_MAX: usize = 64;
 /// Arrivals taken at once.
 const ARRIVALS_MAX: usize = 1024;
+/// Patients without a key that are looked up again in one go.
+const KEYS_ASKED_MAX: usize = 16;
 /// A group that cannot be sealed now is tried again after this time.
 const POSTPONED: Duration = Duration::from_secs(5);
 
@@ -63,6 +67,7 @@ impl Sealing {
         let mut intake_gone = false;
         loop {
             self.revive();
+            self.ask_for_keys(&shared).await;
             let groups = self.gatherer.take_ready(Instant::now(), GROUPS_MAX);
             if !groups.is_empty() {
                 self.seal(&shared, groups).await?;
@@ -70,7 +75,7 @@ impl Sealing {
             if self.gatherer.has_closed() {
                 continue;
             }
-            let due = self.next_due();
+            let due = self.next_due(&shared);
             tokio::select! {
                 taken = self.readings_rx.recv_many(&mut arrivals, ARRIVALS_MAX), if !intake_gone => {
                     intake_gone = taken == 0;
@@ -86,12 +91,12 @@ impl Sealing {
                         device,
                         sequence,
                         fingerprint,
+                        identity,
                     } => {
-                        let book = shared.book.lock().unwrap_or_else(PoisonError::into_inner);
-                        let again = book.again(&device, sequence, fingerprint);
-                        drop(book);
-                        if let Some(receipt) = again {
-                            shared.delivery.publish(topic::receipts(&device), receipt)?;
+                        let answer =
+                            answer_again(&shared, (&device, sequence, identity), &fingerprint);
+                        if let Some(answer) = answer {
+                            shared.delivery.publish(topic::receipts(&device), answer)?;
                         }
                     }
                 }
@@ -99,9 +104,10 @@ impl Sealing {
         }
     }
 
-    fn next_due(&self) -> Option<Instant> {
+    fn next_due(&self, shared: &Shared) -> Option<Instant> {
         let postponed = self.postponed.iter().map(|(at, _)| *at).min();
-        [self.gatherer.next_due(), postponed]
+        let keyless = keyless::room(shared).next_due();
+        [self.gatherer.next_due(), postponed, keyless]
             .into_iter()
             .flatten()
             .min()
@@ -116,6 +122,18 @@ impl Sealing {
         }
     }
 
+    /// Looks up again patients who had no key, and lets the readings of those go on who have one now.
+    async fn ask_for_keys(&mut self, shared: &Shared) {
+        let due = keyless::room(shared).take_due(Instant::now(), KEYS_ASKED_MAX);
+        for patient in due {
+            if let PatientKey::Registered(_) = patient_key(shared, &patient).await {
+                for group in keyless::room(shared).release(&patient) {
+                    self.gatherer.give_back(group);
+                }
+            }
+        }
+    }
+
     fn postpone(&mut self, group: Group) {
         self.postponed.push((Instant::now() + POSTPONED, group));
     }
@@ -127,9 +145,17 @@ impl Sealing {
     ) -> Result<(), PipelineError> {
         let mut jobs = Vec::with_capacity(groups.len());
         for group in groups {
-            match patient_key(shared, &group).await {
-                Some(key) => jobs.push((group, key)),
-                None => self.postpone(group),
+            // Known to have none: asked for when their time comes, not with each group.
+            let known = keyless::room(shared).knows(&group.patient);
+            let key = if known {
+                PatientKey::Missing
+            } else {
+                patient_key(shared, &group.patient).await
+            };
+            match key {
+                PatientKey::Registered(key) => jobs.push((group, key)),
+                PatientKey::Missing => keep_keyless(shared, group)?,
+                PatientKey::Unknown => self.postpone(group),
             }
         }
         if jobs.is_empty() {
@@ -170,23 +196,61 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// The patient's key, if it can be had now.
-async fn patient_key(shared: &Shared, group: &Group) -> Option<Arc<PublicKey>> {
-    let patient: Pseudonym = group.patient.parse().ok()?;
+/// What is known of a patient's key.
+enum PatientKey {
+    Registered(Arc<PublicKey>),
+    /// None is registered, or none that can be used.
+    Missing,
+    /// It cannot be looked up now.
+    Unknown,
+}
+
+async fn patient_key(shared: &Shared, patient: &str) -> PatientKey {
+    let Ok(patient) = patient.parse::<Pseudonym>() else {
+        return PatientKey::Missing;
+    };
     match shared.devices.patient_key(&patient).await {
-        Ok(Some(key)) => Some(key),
-        Ok(None) => {
-            tracing::warn!(
-                device = group.device,
-                "the patient has no registered encryption key"
-            );
-            None
-        }
+        Ok(Some(key)) => PatientKey::Registered(key),
+        Ok(None) => PatientKey::Missing,
         Err(error) => {
-            tracing::warn!(device = group.device, %error, "the patient's key cannot be looked up");
-            None
+            tracing::warn!(%error, "a patient's key cannot be looked up");
+            PatientKey::Unknown
         }
     }
+}
+
+/// Lays readings aside until their patient has a key, and tells the device why no receipt comes.
+fn keep_keyless(shared: &Shared, group: Group) -> Result<(), PipelineError> {
+    let device = group.device.clone();
+    let readings = shared.journal.pending(&group.entries);
+    tracing::warn!(
+        device,
+        readings = readings.len(),
+        "the patient has no registered encryption key, the readings wait in the journal"
+    );
+    {
+        let mut room = keyless::room(shared);
+        room.take_in(group, &readings, Instant::now(), super::now_ms());
+    }
+    for refusal in refusals(None, keyless::CODE, &readings) {
+        shared.delivery.publish(topic::receipts(&device), refusal)?;
+    }
+    Ok(())
+}
+
+/// What a device is told that sends a durable reading again: its receipt, or why there is none. Nothing when it is
+/// on its way to the ledger: then the receipt comes by itself.
+fn answer_again(
+    shared: &Shared,
+    (device, sequence, identity): (&str, Option<u64>, Fingerprint),
+    fingerprint: &Fingerprint,
+) -> Option<Vec<u8>> {
+    if let Some(settled) = shared.journal.settled(device, sequence, identity) {
+        return Some(again(&settled, sequence, fingerprint));
+    }
+    keyless::room(shared)
+        .asks_again(device, sequence, identity)
+        .then(|| refusal_again(keyless::CODE, sequence, fingerprint))
 }
 
 type SealedGroups = (Vec<(Group, crate::journal::SealedRecord)>, Vec<Group>);

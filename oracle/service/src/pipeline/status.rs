@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{PipelineError, Shared, now_ms, parked};
+use super::{PipelineError, Shared, keyless, now_ms, parked};
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub struct Status {
     pub committed: u64,
     /// Records that the contract refuses; they are tried again from time to time.
     pub parked: u64,
+    /// Readings, of those received, whose patients have no key.
+    pub keyless: u64,
     /// Seconds since the oldest unfinished reading was received.
     pub oldest_seconds: u64,
 }
@@ -46,6 +48,7 @@ pub(super) async fn watch(shared: Arc<Shared>) -> Result<(), PipelineError> {
             metrics::gauge!("salus_pipeline_waiting", "state" => state).set(count as f64);
         }
         metrics::gauge!("salus_pipeline_oldest_seconds").set(status.oldest_seconds as f64);
+        metrics::gauge!("salus_pipeline_keyless").set(status.keyless as f64);
         metrics::gauge!("salus_journal_bytes").set(shared.journal.bytes() as f64);
         shared.status.send_if_modified(|last| {
             let changed = *last != status;
@@ -67,6 +70,7 @@ fn look(shared: &Shared) -> Status {
         pinned,
         committed,
         parked: parked::lot(shared).len() as u64,
+        keyless: keyless::room(shared).len() as u64,
         oldest_seconds: counts
             .oldest_ms
             .map_or(0, |oldest| now_ms().saturating_sub(oldest) / 1000),

@@ -1,6 +1,6 @@
 //! The later steps: pin, register, tell. Each loop asks the journal for work and never ends but by an error.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contract_interface::RecordPrivate;
@@ -266,7 +266,7 @@ fn park(shared: &Shared, chunk: &[SealedRecord], error: &LedgerError) -> Result<
             "the contract refuses a record, it stays in the journal"
         );
         let readings = shared.journal.readings_of(record.record);
-        for refusal in refusals(record.record, &code, &readings) {
+        for refusal in refusals(Some(record.record), &code, &readings) {
             let topic = topic::receipts(&record.device);
             shared.delivery.publish(topic, refusal)?;
         }
@@ -338,10 +338,6 @@ pub(super) async fn tell(shared: Arc<Shared>) -> Result<(), PipelineError> {
                 continue;
             };
             let readings = shared.journal.readings_of(key);
-            // In the book first: a device that missed the receipt and sends again finds it there.
-            let mut book = shared.book.lock().unwrap_or_else(PoisonError::into_inner);
-            book.insert(key, &commitment, &readings);
-            drop(book);
             for receipt in receipts(key, &commitment, &readings) {
                 let topic = topic::receipts(&record.sealed.device);
                 shared.delivery.publish(topic, receipt)?;

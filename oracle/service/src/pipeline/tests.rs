@@ -1,5 +1,6 @@
 //! The pipeline over a real journal, with a store and a registry in memory that can fail or hang at a chosen call.
 
+mod again;
 mod world;
 
 use std::time::Duration;
@@ -281,6 +282,7 @@ async fn receipts_reach_the_device_and_come_again_on_request() {
         device: "hr-1".to_owned(),
         sequence: Some(5),
         fingerprint,
+        identity: fingerprint,
     };
     life.readings_tx.send(again).await.unwrap();
     assert_eq!(device.next().await, receipt);

@@ -23,6 +23,47 @@ pub(crate) struct DeadLetterList {
     dead_letters: Vec<DeadLetter>,
     /// How many there are.
     total: usize,
+    /// Readings that can be no record yet, because something is missing; they go on by themselves
+    /// when it is there. Those that wait longest come first; at most 1,000.
+    waiting: Vec<Waiting>,
+}
+
+/// Readings of one device that can be no record yet. They are durable in the oracle's journal.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Waiting {
+    /// The device.
+    #[schema(value_type = Name)]
+    device_id: String,
+    /// How many readings.
+    readings: usize,
+    /// What they wait for: `PATIENT_KEY_MISSING`.
+    code: &'static str,
+    /// The same as a sentence.
+    reason: &'static str,
+    /// Since when, but not before the oracle's start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>, nullable = false)]
+    since: Option<UtcTime>,
+    /// Seconds until it is looked whether they can go on.
+    retry_in_seconds: u64,
+}
+
+impl From<pipeline::Waiting> for Waiting {
+    fn from(waiting: pipeline::Waiting) -> Self {
+        Self {
+            device_id: waiting.device,
+            readings: waiting.readings,
+            code: waiting.code,
+            reason: waiting.reason,
+            since: time(waiting.since_ms),
+            retry_in_seconds: waiting.retry_in.as_secs(),
+        }
+    }
+}
+
+fn time(since_ms: u64) -> Option<UtcTime> {
+    let seconds = i64::try_from(since_ms / 1000).ok()?;
+    UtcTime::from_unix_seconds(seconds).ok()
 }
 
 /// A record that the contract refuses. Its readings are durable in the oracle's journal.
@@ -52,7 +93,6 @@ pub(crate) struct DeadLetter {
 
 impl From<pipeline::DeadLetter> for DeadLetter {
     fn from(letter: pipeline::DeadLetter) -> Self {
-        let since = i64::try_from(letter.since_ms / 1000).ok();
         Self {
             record_id: letter.record.to_hex(),
             device_id: letter.device,
@@ -60,7 +100,7 @@ impl From<pipeline::DeadLetter> for DeadLetter {
             code: letter.code,
             reason: letter.reason,
             refusals: letter.refusals,
-            since: since.and_then(|seconds| UtcTime::from_unix_seconds(seconds).ok()),
+            since: time(letter.since_ms),
             retry_in_seconds: letter.retry_in.as_secs(),
         }
     }
@@ -96,7 +136,8 @@ fn problem(error: DeadLetterError) -> Problem {
     }
 }
 
-/// Lists records that the contract refuses, with the reason; for the organisation's administrators.
+/// Lists records that the contract refuses and readings that can be no record yet, with the reason;
+/// for the organisation's administrators.
 #[utoipa::path(
     get, path = "/v1/dead-letters", operation_id = "list_dead_letters", tag = "operation",
     responses(
@@ -107,8 +148,11 @@ fn problem(error: DeadLetterError) -> Problem {
 pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
     request.own_admin()?;
     request.query().finish()?;
-    let found = letters(&request)?.list();
+    let letters = letters(&request)?;
+    let found = letters.list();
     let total = found.len();
+    let waiting = letters.waiting().into_iter();
+    let waiting = waiting.take(LISTED_MAX).map(Waiting::from).collect();
     let dead_letters = found
         .into_iter()
         .take(LISTED_MAX)
@@ -117,6 +161,7 @@ pub(crate) async fn list(request: RestRequest) -> Result<Response, Problem> {
     let list = DeadLetterList {
         dead_letters,
         total,
+        waiting,
     };
     Ok(json(StatusCode::OK, &list))
 }

@@ -42,6 +42,8 @@ pub(super) struct World {
     pub(super) hung: Notify,
     /// A record type that the contract refuses.
     pub(super) refused: Mutex<Option<String>>,
+    /// Whether the patient's key is not registered.
+    pub(super) key_missing: Mutex<bool>,
     pub(super) patient: PrivateKey,
     pub(super) oracle: PrivateKey,
 }
@@ -64,6 +66,7 @@ impl World {
             faults: Mutex::new([Fault::None; 2]),
             hung: Notify::new(),
             refused: Mutex::default(),
+            key_missing: Mutex::default(),
             patient: PrivateKey::generate(3072).unwrap(),
             oracle: PrivateKey::generate(3072).unwrap(),
         })
@@ -176,7 +179,8 @@ impl Registry for World {
     }
 
     async fn patient_key(&self, _: &Pseudonym) -> Result<Option<String>, LedgerError> {
-        Ok(Some(self.patient.public_key().to_jwk()))
+        let missing = *self.key_missing.lock().unwrap();
+        Ok((!missing).then(|| self.patient.public_key().to_jwk()))
     }
 }
 
