@@ -9,6 +9,7 @@ use salus_tests::binaries::workspace_root;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("contract-interface", &[]),
     ("contracts", &["contract-interface", "fabric-shim"]),
+    ("fabric-compact", &[]),
     (
         "fabric-devnet",
         &["fabric-msp", "fabric-mspgen", "fabric-protos"],
@@ -34,7 +35,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "salus",
-        &["contract-interface", "fabric-msp", "sealed-object"],
+        &[
+            "contract-interface",
+            "fabric-compact",
+            "fabric-msp",
+            "sealed-object",
+        ],
     ),
     ("sealed-object", &[]),
 ];

@@ -1,6 +1,9 @@
-//! An erased record is nowhere: no key, no object, in no file of any store, journal, log or block.
+//! An erased record is nowhere: no key, no object, in no file of any store, data base, journal, log
+//! or block.
 
-use std::path::Path;
+mod peers;
+
+use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose};
 use contract_interface::{Purpose, RecordId, RecordWraps, record::Erasure};
@@ -8,10 +11,10 @@ use salus_tests::{
     binaries,
     ipfs::{self, Ipfs},
     ledger::Ledger,
-    network,
     story::{self, WaitFor},
-    system::{Platform, Setup},
+    system::{Platform, Setup, System},
 };
+use serde_json::Value;
 
 use crate::{
     custody::wraps,
@@ -63,32 +66,41 @@ async fn erase(platform: Platform) {
     let client = story::client(&running.cast.provider).unwrap();
     client.read(&kept, Purpose::Treat).await.unwrap();
 
-    let kubo = platform.ipfs == ipfs::Kind::Kubo;
-    let dir = running.system.dir.clone();
+    let running = nothing_is_left_on_disks(running, &setup, &traces).await;
+    // What was rewritten serves on.
+    let client = story::client(&running.cast.provider).unwrap();
+    client.read(&kept, Purpose::Treat).await.unwrap();
+    nobody_reads(&running, record).await;
+    let later = publish(&running, &patient, &[heart_rate(74, 3)], WaitFor::Receipts).await[0];
+    client.read(&later, Purpose::Treat).await.unwrap();
     running.system.stop().await.unwrap();
-    if kubo {
-        for name in ["kubo", "ipfs-2"] {
-            kubo_holds_nothing(&dir.join(name), &traces.cid).await;
-        }
-    }
-    let mut found = contains_any(&dir, &traces.needles());
-    if platform.network == network::Kind::Fabric {
-        found.retain(|path| !is_data_base_of_a_peer(path));
-    }
-    assert!(found.is_empty(), "what was erased is in {found:?}");
 }
 
-/// Whether a file belongs to one of the data bases in which a real peer keeps private values.
-/// `PurgePrivateData` deletes them there, and no query finds them any more, as
-/// [`certificate_is_true`] and [`nobody_reads`] see; but LevelDB frees the bytes of what was
-/// deleted only when it compacts its files. `network/fabric/README.md` says so. Everything else
-/// of a peer is searched, above all its blocks.
-fn is_data_base_of_a_peer(path: &Path) -> bool {
-    const DATA_BASES: [&str; 3] = ["pvtdataStore", "stateLeveldb", "transientstore"];
-    path.components().any(|part| {
-        let name = part.as_os_str().to_string_lossy();
-        DATA_BASES.contains(&name.as_ref())
-    })
+/// Stops everything, has the operators' command run on each real peer, searches all files, and
+/// starts everything again.
+async fn nothing_is_left_on_disks(running: Running, setup: &Setup, traces: &Traces) -> Running {
+    let Running { system, cast, dir } = running;
+    let run_dir = system.dir.clone();
+    let peers: Vec<PathBuf> = (0..setup.organizations)
+        .filter_map(|organization| system.network.peer_folder(organization))
+        .collect();
+    for peer in &peers {
+        peers::refuses_while_it_runs(peer).await;
+    }
+    system.stop().await.unwrap();
+    if setup.platform.ipfs == ipfs::Kind::Kubo {
+        for name in ["kubo", "ipfs-2"] {
+            kubo_holds_nothing(&run_dir.join(name), &traces.cid).await;
+        }
+    }
+    let needles = traces.needles();
+    for peer in &peers {
+        peers::is_compacted(peer, &needles).await;
+    }
+    let found = contains_any(&run_dir, &needles);
+    assert!(found.is_empty(), "what was erased is in {found:?}");
+    let system = System::start_with(setup, &run_dir).await.unwrap();
+    Running { system, cast, dir }
 }
 
 /// What an erasure has to end.
@@ -187,11 +199,7 @@ async fn kubo_holds_nothing(repo: &Path, cid: &str) {
 }
 
 /// The certificate names the record, both organisations and transactions that took effect.
-async fn certificate_is_true(
-    running: &Running,
-    record: &RecordId,
-    certificate: &serde_json::Value,
-) {
+async fn certificate_is_true(running: &Running, record: &RecordId, certificate: &Value) {
     let client = story::client(&running.cast.patients[0].person).unwrap();
     let erasure: Erasure = client.erasure(record).await.unwrap();
     assert_eq!(erasure.record_id, *record);

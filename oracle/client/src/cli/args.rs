@@ -5,6 +5,7 @@ mod device;
 mod evidence;
 mod forms;
 mod oversight;
+mod peers;
 mod records;
 mod rules;
 mod setup;
@@ -18,6 +19,7 @@ pub(crate) use device::*;
 pub(crate) use evidence::*;
 pub(crate) use forms::Until;
 pub(crate) use oversight::*;
+pub(crate) use peers::*;
 pub(crate) use records::*;
 pub(crate) use setup::*;
 
@@ -80,6 +82,9 @@ pub(crate) enum Command {
     /// Whether the record of reads is complete. For auditors and administrators.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Your organisation's Fabric peers. For those who operate them.
+    #[command(subcommand)]
+    Peers(PeersCommand),
 }
 
 #[cfg(test)]
@@ -134,10 +139,12 @@ mod tests {
             "verify --proof p",
             "records prove --record ID --reading 0 --purpose TREAT --out p",
             "audit check --from-block 1 --to-block 9",
+            "peers compact /var/hyperledger/production",
         ] {
             assert!(parse(good).is_ok(), "{good}: {:?}", parse(good));
         }
         for bad in [
+            "peers compact",
             "records read --purpose TREAT",
             "verify",
             "verify ID --proof p",

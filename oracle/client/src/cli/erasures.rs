@@ -117,6 +117,10 @@ async fn ask(client: &Client, id: &RecordId, args: &RecordsErase) -> Result<()> 
     Ok(())
 }
 
+/// What a certificate does not vouch for.
+const REMAINS: &str = "  still to do  `salus peers compact` at each peer, by its operator: until then \
+                       files of its data bases may keep what was deleted";
+
 fn in_words(erasure: &Erasure, certificate: Option<&str>) -> String {
     let mut lines = vec![
         match certificate {
@@ -147,6 +151,7 @@ fn in_words(erasure: &Erasure, certificate: Option<&str>) -> String {
     }
     if let Some(certificate) = certificate {
         lines.push(format!("  signed       {certificate}"));
+        lines.push(REMAINS.to_owned());
     }
     lines.join("\n")
 }
@@ -184,6 +189,7 @@ mod tests {
         ] {
             assert!(words.contains(part), "{part}");
         }
+        assert!(words.contains("salus peers compact"));
         assert!(in_words(&erasure, None).contains("NOT YET COMPLETE"));
     }
 }

@@ -12,6 +12,7 @@ mod guardians;
 mod keys;
 mod output;
 mod participants;
+mod peers;
 mod policies;
 mod publish;
 mod reads;
@@ -30,8 +31,8 @@ use salus::{Client, ClientError, Profile, publish::PublishError};
 use crate::{
     args::{
         AccessCommand, AuditCommand, Command, DeviceCommand, DevicesCommand, EmergenciesCommand,
-        GrantsCommand, GuardiansCommand, KeysCommand, ParticipantsCommand, PoliciesCommand,
-        ReadsCommand, RecordsCommand, Salus,
+        GrantsCommand, GuardiansCommand, KeysCommand, ParticipantsCommand, PeersCommand,
+        PoliciesCommand, ReadsCommand, RecordsCommand, Salus,
     },
     output::Output,
 };
@@ -94,6 +95,7 @@ async fn run(args: &Salus) -> Result<()> {
         Command::Audit(AuditCommand::Check(check)) => {
             audit::check(&client(args)?, check, out).await
         }
+        Command::Peers(PeersCommand::Compact(compact)) => peers::compact_data(compact, out),
     }
 }
 

@@ -25,6 +25,10 @@ pub(crate) enum RecordsCommand {
     /// List the versions of a record.
     Versions(RecordsVersions),
     /// Erase a record for good, and print the certificate of its erasure.
+    ///
+    /// Peers forget the keys with the transaction's block. The files of their data bases keep deleted
+    /// bytes until each peer's operator runs `salus peers compact`, of which the certificate says
+    /// nothing.
     Erase(RecordsErase),
     /// Write a proof of one reading that shows no other.
     Prove(super::RecordsProve),
