@@ -3,6 +3,7 @@
 mod consent;
 mod directory;
 mod evidence;
+mod operation;
 mod oversight;
 mod pages;
 mod records;
@@ -15,6 +16,7 @@ use sealed_object::PrivateKey;
 use serde::Deserialize;
 
 pub use directory::Registered;
+pub use operation::{DeadLetter, DeadLetters, Job, WaitingReadings};
 pub use oversight::AccessExplained;
 pub use records::{HeldWraps, RecordSubmitted, Submission};
 

@@ -111,6 +111,15 @@ impl Http {
         self.post(path, "application/jose", jws.into()).await
     }
 
+    /// Posts nothing, gets nothing but that it is done.
+    pub(crate) async fn post_nothing(&self, path: &str) -> Result<(), ClientError> {
+        let response = self
+            .send(Method::POST, path, HeaderMap::new(), Bytes::new())
+            .await?;
+        read_limited(response).await?;
+        Ok(())
+    }
+
     async fn post<T: DeserializeOwned>(
         &self,
         path: &str,

@@ -24,7 +24,8 @@ pub mod publish;
 pub mod signing;
 
 pub use client::{
-    AccessExplained, Client, HeldWraps, RecordSubmitted, Recorded, Registered, Submission,
+    AccessExplained, Client, DeadLetter, DeadLetters, HeldWraps, Job, RecordSubmitted, Recorded,
+    Registered, Submission, WaitingReadings,
 };
 pub use error::{ClientError, Problem};
 pub use opening::{OpenedRecord, SealedRecord};

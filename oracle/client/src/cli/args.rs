@@ -4,6 +4,7 @@ mod consent;
 mod device;
 mod evidence;
 mod forms;
+mod operation;
 mod oversight;
 mod peers;
 mod records;
@@ -18,6 +19,7 @@ pub(crate) use consent::*;
 pub(crate) use device::*;
 pub(crate) use evidence::*;
 pub(crate) use forms::Until;
+pub(crate) use operation::*;
 pub(crate) use oversight::*;
 pub(crate) use peers::*;
 pub(crate) use records::*;
@@ -85,6 +87,12 @@ pub(crate) enum Command {
     /// Your organisation's Fabric peers. For those who operate them.
     #[command(subcommand)]
     Peers(PeersCommand),
+    /// What the oracle does in the background: key rotation, sharing, erasures. For administrators.
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Readings that were taken and do not get on the ledger. For administrators.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
 }
 
 #[cfg(test)]
@@ -140,6 +148,12 @@ mod tests {
             "records prove --record ID --reading 0 --purpose TREAT --out p",
             "audit check --from-block 1 --to-block 9",
             "peers compact /var/hyperledger/production",
+            "jobs list",
+            "jobs status wraps",
+            "dead-letters list --json",
+            "dead-letters retry ID",
+            "dead-letters retry all",
+            "dead-letters drop ID --lose-the-readings",
         ] {
             assert!(parse(good).is_ok(), "{good}: {:?}", parse(good));
         }
@@ -164,6 +178,11 @@ mod tests {
             "policies set --deny",
             "guardians add --guardian ID --patient ID --power fly --valid-until 1d",
             "emergencies declare --patient ID --reason boredom --justification x",
+            "jobs status",
+            "dead-letters retry",
+            "dead-letters retry some",
+            "dead-letters drop ID",
+            "dead-letters drop all --lose-the-readings",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

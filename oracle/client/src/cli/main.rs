@@ -4,11 +4,13 @@ mod access;
 mod args;
 mod audit;
 mod consents;
+mod dead_letters;
 mod devices;
 mod emergencies;
 mod erasures;
 mod grants;
 mod guardians;
+mod jobs;
 mod keys;
 mod output;
 mod participants;
@@ -96,6 +98,8 @@ async fn run(args: &Salus) -> Result<()> {
             audit::check(&client(args)?, check, out).await
         }
         Command::Peers(PeersCommand::Compact(compact)) => peers::compact_data(compact, out),
+        Command::Jobs(command) => jobs::run(&client(args)?, command, out).await,
+        Command::DeadLetters(command) => dead_letters::run(&client(args)?, command, out).await,
     }
 }
 
@@ -198,7 +202,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<erasures::Unfinished>() {
+    if error.is::<erasures::Unfinished>() || error.is::<jobs::NotDone>() {
         return EXIT_UNREACHABLE;
     }
     if error.is::<verify::NotVerified>() || error.is::<audit::Incomplete>() {

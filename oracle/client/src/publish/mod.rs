@@ -96,14 +96,16 @@ pub enum PublishError {
         /// The broker's reason code.
         reason: String,
     },
-    /// The ledger's contract refuses readings that are durable at the oracle, which tries again.
+    /// The ledger's contract refuses readings that are durable at the oracle, or they can be no record
+    /// yet; the oracle tries again.
     #[error(
-        "record {record_id} is not on the ledger: its contract refused with {refused}; the oracle keeps the readings and tries again"
+        "{} not on the ledger: {refused}; the oracle keeps the readings and tries again",
+        match record_id { Some(id) => format!("record {id} is"), None => "the readings are".to_owned() }
     )]
     NotRegistered {
-        /// The record that they are part of.
-        record_id: RecordId,
-        /// The contract's code.
+        /// The record that they are part of; none if they are in none yet.
+        record_id: Option<RecordId>,
+        /// The code of what is wrong.
         refused: String,
     },
     /// Nothing came nearer to the end for [`Options::patience`].

@@ -48,11 +48,12 @@ pub struct Receipt {
     pub readings: Vec<ReadingName>,
 }
 
-/// The other message on that topic: the ledger's contract refuses the record. The oracle keeps the
-/// readings and tries again.
+/// The other message on that topic: the ledger's contract refuses the record, or the readings can be
+/// no record yet. The oracle keeps them and tries again.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Refusal {
-    pub(super) record_id: RecordId,
+    /// Absent if the readings are in no record yet.
+    pub(super) record_id: Option<RecordId>,
     /// The contract's code.
     pub(super) refused: String,
     readings: Vec<ReadingName>,
@@ -164,6 +165,8 @@ mod tests {
         assert_eq!(awaited.take(refusal(8).as_bytes()), Ok(false));
         let refused = awaited.take(refusal(7).as_bytes()).unwrap_err();
         assert_eq!(refused.refused, "DEVICE_NOT_BOUND");
+        let keyless = br#"{"refused":"PATIENT_KEY_MISSING","readings":[{"seq":7}]}"#;
+        assert_eq!(awaited.take(keyless).unwrap_err().record_id, None);
         assert_eq!(awaited.take(receipt(r#"[{"seq":7}]"#).as_bytes()), Ok(true));
         assert_eq!(awaited.missing(), 0);
         assert_eq!(awaited.into_arrived().len(), 2);
