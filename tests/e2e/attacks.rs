@@ -4,7 +4,8 @@
 //! The attacker is [`Rogue`]: an oracle's certificate, a provider's, a patient's or an
 //! administrator's, without the oracle's program. It chooses every byte and every time of what it
 //! sends. [`requests`] attacks what people sign, [`time`] the clock, [`oracles`] the keys,
-//! [`objects`] what the store holds, [`members`] private data, [`purge`] an erasure.
+//! [`objects`] what the store holds, [`members`] private data, [`purge`] an erasure, [`versions`] a
+//! denial.
 
 mod members;
 mod objects;
@@ -12,6 +13,7 @@ mod oracles;
 mod purge;
 mod requests;
 mod time;
+mod versions;
 
 use std::fs;
 
@@ -318,5 +320,6 @@ on_both! {
     keys_do_not_leave_before_a_read, keys_do_not_leave_before_a_read_on_real_fabric => oracles::attack;
     altered_objects_are_refused, altered_objects_are_refused_with_real_kubo => objects::attack;
     non_members_see_no_private_data, non_members_see_no_private_data_on_real_fabric => members::attack;
+    a_denial_is_not_amended_away, a_denial_is_not_amended_away_on_real_fabric => versions::attack;
     a_late_purge_restores_nothing, a_late_purge_restores_nothing_on_real_fabric => purge::attack;
 }

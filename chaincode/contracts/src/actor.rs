@@ -53,16 +53,15 @@ impl Creator {
     }
 
     /// What the creator is: as its CA attests, else as it is registered by its own organisation.
+    /// Who is registered as suspended or revoked is nothing, whatever its certificate says: that
+    /// holds until it ends, or until every peer knows the revocation list that names it.
     async fn role(&self, ledger: &Ledger<'_>) -> Result<Option<Role>, Failure> {
-        if self.attested.is_some() {
-            return Ok(self.attested);
-        }
         let registered = ledger.participant_by_thumbprint(&self.thumbprint).await?;
-        Ok(registered
-            .filter(|participant| {
-                participant.msp_id == self.msp_id && participant.status == Status::Active
-            })
-            .map(|participant| participant.role))
+        let registered = registered.filter(|found| found.msp_id == self.msp_id);
+        match registered {
+            Some(found) if found.status != Status::Active => Ok(None),
+            found => Ok(self.attested.or(found.map(|found| found.role))),
+        }
     }
 
     /// Requires that the creator has one of the roles.

@@ -19,18 +19,21 @@ mod people;
 mod records;
 mod rules;
 
-pub(crate) use records::RecordIndexEntry;
+pub(crate) use records::{LONG_RECORD_SECONDS, RecordIndexEntry};
 pub(crate) use rules::{Scope, Selector};
 
 /// Object types, the first part of composite keys.
 pub(crate) mod object_types {
     pub(crate) const ACCESS_REQUEST: &str = "request";
+    pub(crate) const ACCESS_REQUESTS_OF_DAY: &str = "request~day";
+    pub(crate) const ACCESS_REQUESTS_OPEN: &str = "request~open";
     pub(crate) const ACCESS_REQUEST_BY_REQUESTER: &str = "request~requester";
     pub(crate) const BLINDING: &str = "blinding";
     pub(crate) const CLOCK: &str = "clock";
     pub(crate) const CLOCKS: &str = "clocks";
     pub(crate) const DELEGATION: &str = "delegation";
     pub(crate) const DELEGATION_BY_GUARDIAN: &str = "delegation~guardian";
+    pub(crate) const DELEGATION_ENDED: &str = "delegation~ended";
     pub(crate) const DEVICE: &str = "device";
     pub(crate) const EMERGENCY: &str = "emergency";
     pub(crate) const EMERGENCY_BY_ORGANIZATION: &str = "emergency~organization";
@@ -57,7 +60,9 @@ pub(crate) mod object_types {
     pub(crate) const RECORD: &str = "record";
     pub(crate) const RECORD_BY_PATIENT: &str = "record~patient";
     pub(crate) const RECORD_BY_TYPE: &str = "record~type";
+    pub(crate) const RECORD_LONG: &str = "record~long";
     pub(crate) const REMOVAL: &str = "removal";
+    pub(crate) const ROOT: &str = "root";
     pub(crate) const SLOT: &str = "slot";
     pub(crate) const SUBMISSION: &str = "submission";
     pub(crate) const THUMBPRINT: &str = "thumbprint";

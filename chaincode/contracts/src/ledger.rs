@@ -3,9 +3,9 @@
 use contract_interface::access::{DelegationEntry, EmergencyEntry};
 use contract_interface::names::collections;
 use contract_interface::{
-    Device, DeviceId, Digest, EmergencyId, ErrorCode, GrantEntry, GrantId, MspId, Participant,
-    ParticipantId, PolicyEntry, PolicyId, Pseudonym, ReadEntry, ReadId, RecordId, RecordPrivate,
-    RecordState, RecordWraps, Salt, canonical_json,
+    Decision, Device, DeviceId, Digest, EmergencyId, ErrorCode, GrantEntry, GrantId, GrantStatus,
+    MspId, Participant, ParticipantId, PolicyEntry, PolicyId, Pseudonym, ReadEntry, ReadId,
+    RecordId, RecordPrivate, RecordState, RecordWraps, Salt, UtcTime, canonical_json,
 };
 use fabric_shim::Stub;
 use serde::de::DeserializeOwned;
@@ -188,6 +188,16 @@ impl<'a> Ledger<'a> {
         self.get(collections::RECORDS, &key, "a participant").await
     }
 
+    /// Participants, in the order of the IDs.
+    pub(crate) async fn participants(
+        &self,
+        ids: &[ParticipantId],
+    ) -> Result<Vec<Option<Participant>>, Failure> {
+        let keys = ids.iter().map(|id| self.blinding.participant(id));
+        self.get_many(&keys.collect::<Result<Vec<_>, _>>()?, "a participant")
+            .await
+    }
+
     /// The participant who now has this certificate.
     pub(crate) async fn participant_by_thumbprint(
         &self,
@@ -320,6 +330,48 @@ impl<'a> Ledger<'a> {
             Some(entry) => Ok(Some(entry)),
             None => Err(Failure::corrupt("an emergency")),
         }
+    }
+
+    /// Marks permits as revoked whose guardian's delegation ended together with what was given
+    /// under it. Their own entries do not say so: a revocation cannot search for them.
+    pub(crate) async fn end_with_delegations<'e>(
+        &self,
+        entries: impl IntoIterator<Item = &'e mut GrantEntry>,
+    ) -> Result<(), Failure> {
+        let mut of_guardians = Vec::new();
+        let mut keys = Vec::new();
+        for entry in entries {
+            let stands = entry.status == GrantStatus::Active;
+            if stands
+                && entry.grant.rule.decision == Decision::Permit
+                && let Some(id) = &entry.delegation_id
+            {
+                let guardian = &entry.given_by;
+                let key = self
+                    .blinding
+                    .delegation_ended(&entry.patient, guardian, id)?;
+                keys.push(key);
+                of_guardians.push(entry);
+            }
+        }
+        let ended: Vec<Option<UtcTime>> = self.get_many_salted(&keys, "an end of grants").await?;
+        for (entry, ended) in of_guardians.into_iter().zip(ended) {
+            if let Some(at) = ended {
+                entry.status = GrantStatus::Revoked;
+                entry.revoked_at = Some(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first versions of records, in the order of the IDs: each its own, unless it amends
+    /// another. One that is not registered is its own.
+    pub(crate) async fn roots(&self, ids: &[RecordId]) -> Result<Vec<RecordId>, Failure> {
+        let keys = ids.iter().map(|id| self.blinding.root(id));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let roots: Vec<Option<RecordId>> = self.get_many_salted(&keys, "a first version").await?;
+        let roots = ids.iter().zip(roots);
+        Ok(roots.map(|(id, root)| root.unwrap_or(*id)).collect())
     }
 
     /// A record's private half.

@@ -84,6 +84,8 @@ pub(crate) struct Prefix {
     attributes: Vec<String>,
     /// Attributes behind the prefix before which nothing is looked at.
     from: Option<String>,
+    /// Attribute behind the prefix after which nothing is looked at.
+    to: Option<String>,
 }
 
 impl Prefix {
@@ -93,12 +95,29 @@ impl Prefix {
             object_type,
             attributes,
             from: None,
+            to: None,
         }
     }
 
     /// Only those whose next attribute is not less than `from`.
     pub(crate) fn starting_at(self, from: Option<String>) -> Self {
         Self { from, ..self }
+    }
+
+    /// Only those whose next attribute is not more than `to`.
+    pub(crate) fn ending_at(self, to: Option<String>) -> Self {
+        Self { to, ..self }
+    }
+
+    /// Whether a key with this prefix comes after all that are wanted.
+    fn is_passed_by(&self, key: &str) -> Result<bool, Failure> {
+        let Some(to) = &self.to else {
+            return Ok(false);
+        };
+        let mut attributes = self.attributes();
+        attributes.push(to);
+        let last = create_composite_key(self.object_type, &attributes)?;
+        Ok(key > last.as_str() && !key.starts_with(&last))
     }
 
     fn attributes(&self) -> Vec<&str> {
@@ -166,16 +185,26 @@ impl<'a> Scan<'a> {
 
     /// The next key and value; none at the end, or when enough keys were looked at for one page.
     pub(crate) async fn next(&mut self) -> Result<Option<KeyValue>, Failure> {
+        if self.scanned >= PAGE_KEYS_SCANNED_MAX {
+            return Ok(None);
+        }
+        let found = self.advance().await?;
+        if let Some(found) = &found {
+            self.scanned += 1;
+            self.last = Some(found.key.clone());
+        }
+        Ok(found)
+    }
+
+    /// The next key and value of the prefix at hand, else of the next one.
+    async fn advance(&mut self) -> Result<Option<KeyValue>, Failure> {
         loop {
-            if self.scanned >= PAGE_KEYS_SCANNED_MAX {
+            let Some(prefix) = self.prefixes.front() else {
                 return Ok(None);
-            }
+            };
             let iterator = match &mut self.open {
                 Some(iterator) => iterator,
                 None => {
-                    let Some(prefix) = self.prefixes.front() else {
-                        return Ok(None);
-                    };
                     let after = match self.after.take() {
                         Some(after) => after,
                         None => prefix.first()?,
@@ -194,17 +223,20 @@ impl<'a> Scan<'a> {
                 }
             };
             match iterator.next().await? {
-                Some(found) => {
-                    self.scanned += 1;
-                    self.last = Some(found.key.clone());
-                    return Ok(Some(found));
-                }
-                None => {
-                    self.open = None;
+                Some(found) if !prefix.is_passed_by(&found.key)? => return Ok(Some(found)),
+                _ => {
+                    self.close().await?;
                     self.prefixes.pop_front();
                 }
             }
         }
+    }
+
+    async fn close(&mut self) -> Result<(), Failure> {
+        if let Some(iterator) = self.open.take() {
+            iterator.close().await?;
+        }
+        Ok(())
     }
 
     /// The token with which the next page goes on; none if all keys were looked at.
@@ -212,13 +244,8 @@ impl<'a> Scan<'a> {
         let Some(last) = self.last.take() else {
             return Ok(None);
         };
-        let more = match &mut self.open {
-            Some(iterator) => iterator.next().await?.is_some() || self.prefixes.len() > 1,
-            None => !self.prefixes.is_empty(),
-        };
-        if let Some(iterator) = self.open.take() {
-            iterator.close().await?;
-        }
+        let more = self.advance().await?.is_some();
+        self.close().await?;
         more.then(|| self.query.seal(&self.ledger.blinding, &last))
             .transpose()
     }

@@ -208,7 +208,7 @@ impl World {
             participant_id: who.id(),
             role,
             certificate: who.pem(),
-            encryption_key: None,
+            encryption_key: (role == Role::Patient).then(|| key(&format!("first of {who:?}"))),
             status: Status::Active,
         }
     }

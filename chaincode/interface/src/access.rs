@@ -17,7 +17,9 @@ pub use asking::{
     AccessRequest, AccessRequestChanged, AccessRequestEntry, AccessRequestFilter,
     AccessRequestPage, AccessRequestStatus,
 };
-pub use decide::{Basis, Considered, CountedGrant, Explanation, Question, RuleRef, Verdict};
+pub use decide::{
+    Basis, Considered, CountedGrant, Explanation, Question, RuleRef, Verdict, VersionDenials,
+};
 pub use delegation::{
     Delegation, DelegationBasis, DelegationChanged, DelegationEntry, DelegationFilter,
     DelegationPage, Power,

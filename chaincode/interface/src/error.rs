@@ -88,6 +88,12 @@ error_codes! {
     StateConflict = "STATE_CONFLICT", 409;
     /// Too many rules stand for one grantee and one type: end one first.
     TooManyRules = "TOO_MANY_RULES", 409;
+    /// The provider has too many open requests for access to the patient, or has made too many on
+    /// one day: wait for an answer, or for the next day.
+    TooManyAccessRequests = "TOO_MANY_ACCESS_REQUESTS", 429;
+    /// The record's patient has no encryption key, so nobody could give the patient its data key.
+    /// The same call succeeds once a key is registered.
+    PatientKeyMissing = "PATIENT_KEY_MISSING", 422;
     /// The certificate is not of the creator's organisation.
     CertificateForeign = "CERTIFICATE_FOREIGN", 422;
     /// The transaction's time lies before what the channel's clocks say.

@@ -48,8 +48,17 @@ pub const KEY_HOLDERS_MAX: usize = 16;
 pub const CLOCKS_MAX: usize = 64;
 /// Bindings kept for one device; the oldest leaves first.
 pub const DEVICE_BINDINGS_MAX: usize = 64;
+/// Requests for access of one provider to one patient that are neither answered nor past their
+/// end, at most.
+pub const ACCESS_REQUESTS_OPEN_MAX: usize = 4;
+/// Requests for access of one provider on one day (UTC), at most.
+pub const ACCESS_REQUESTS_OF_DAY_MAX: u32 = 100;
 /// Seconds by which a signed request's `iat` and the transaction's time may differ, either way.
 pub const REQUEST_WINDOW_SECONDS: i64 = 300;
+/// Seconds by which a transaction's time may lie before what the ledger took earlier: a window
+/// before the organisations' clocks, which themselves run a window apart at most in their
+/// transactions. What is listed by time may get entries this far back.
+pub const NOTICE_OVERLAP_SECONDS: i64 = 2 * REQUEST_WINDOW_SECONDS;
 /// Characters of a device ID, a record type, an MSP ID.
 pub const TOKEN_CHARS_MAX: usize = 64;
 /// Bytes of a content type.

@@ -98,6 +98,11 @@ pub struct RevokeDelegation {
     pub patient: Pseudonym,
     /// Who may act under it.
     pub guardian: ParticipantId,
+    /// Whether the permits that the guardian gave under it end too. Else they stay, as what was
+    /// validly given, until each ends or is revoked; denials stay in any case. It may be asked for
+    /// later, and for a delegation that has run out or was replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end_grants: bool,
 }
 
 /// Asks `access-control:RequestAccess` to keep a request for access; signed by the provider.

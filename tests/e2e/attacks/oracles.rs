@@ -30,7 +30,7 @@ pub(super) async fn attack(platform: Platform) {
 }
 
 /// The wraps of a record, by an oracle that asks for them without a read.
-async fn wraps(rogue: &Rogue, scene: &Scene) -> RecordWraps {
+pub(super) async fn wraps(rogue: &Rogue, scene: &Scene) -> RecordWraps {
     let call = Call::new(transactions::GET_WRAPS).argument(scene.record.to_string());
     serde_json::from_slice(&rogue.evaluate(call).await.unwrap()).unwrap()
 }
@@ -236,13 +236,13 @@ async fn an_object_under_another_name(scene: &Scene) {
 }
 
 /// The record under attack, as the ledger has it.
-async fn record(scene: &Scene) -> Record {
+pub(super) async fn record(scene: &Scene) -> Record {
     let call = Call::new(transactions::GET_RECORD).argument(scene.record.to_string());
     serde_json::from_slice(&scene.oracle.evaluate(call).await.unwrap()).unwrap()
 }
 
 /// A record like the first patient's with another ID and salt, around the same object.
-async fn forged_record(scene: &Scene) -> (RecordEntry, RecordPrivate) {
+pub(super) async fn forged_record(scene: &Scene) -> (RecordEntry, RecordPrivate) {
     let record = record(scene).await;
     let metadata = RecordPrivate {
         record_id: contract_interface::RecordId::from_bytes(signing::random().unwrap()),
@@ -260,7 +260,11 @@ async fn forged_record(scene: &Scene) -> (RecordEntry, RecordPrivate) {
     (entry, metadata)
 }
 
-fn wraps_for(scene: &Scene, entry: &RecordEntry, data_key: &sealed_object::DataKey) -> RecordWraps {
+pub(super) fn wraps_for(
+    scene: &Scene,
+    entry: &RecordEntry,
+    data_key: &sealed_object::DataKey,
+) -> RecordWraps {
     let patient = scene.running.cast.patients[0].person.private_key().unwrap();
     let own = scene.running.system.oracle.identity.private_key().unwrap();
     let wrap =
@@ -271,7 +275,7 @@ fn wraps_for(scene: &Scene, entry: &RecordEntry, data_key: &sealed_object::DataK
     }
 }
 
-async fn register(
+pub(super) async fn register(
     rogue: &Rogue,
     entry: &RecordEntry,
     metadata: &RecordPrivate,

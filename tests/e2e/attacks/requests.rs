@@ -468,6 +468,7 @@ async fn guardian_after_revocation(scene: &Scene) {
         delegation_id,
         patient: ward,
         guardian,
+        end_grants: false,
     };
     let jws = scene.oracle.sign(&scene.patient(0), end);
     scene

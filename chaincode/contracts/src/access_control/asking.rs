@@ -2,11 +2,16 @@
 //!
 //! Whether the patient is registered is not checked: the look-up would show in the block that two
 //! requests are for one patient, and a request to nobody is answered by nobody.
+//!
+//! Each request makes a notice, so a provider has few open ones to one patient, and not many a day.
+//! The limits are a provider's, not its organisation's: a counter of the whole organisation would
+//! be a key over which its providers' requests conflict, and one could use up all others' share.
 
 use contract_interface::access::{
     AccessRequestChanged, AccessRequestEntry, AccessRequestFilter, AccessRequestPage,
     AccessRequestStatus, Happening, Power, Recipient,
 };
+use contract_interface::limits::{ACCESS_REQUESTS_OF_DAY_MAX, ACCESS_REQUESTS_OPEN_MAX};
 use contract_interface::names::{collections, events, transactions};
 use contract_interface::{
     AccessRequestId, ErrorCode, Grant, MspId, Participant, ParticipantId, Pseudonym, RefuseAccess,
@@ -32,6 +37,40 @@ struct RequesterIndexValue {
     salt: Salt,
 }
 
+/// An open request, as long as it counts.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OpenRequest {
+    id: AccessRequestId,
+    until: UtcTime,
+}
+
+/// How many requests a provider made on a day, counted from 1970 in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestsOfDay {
+    day: i64,
+    requests: u32,
+}
+
+impl RequestsOfDay {
+    /// With one more at `now`. The day only goes on, so that nobody gains by going to and fro
+    /// between two.
+    fn after(before: Option<Self>, now: UtcTime) -> Self {
+        let day = now.unix_seconds().div_euclid(DAY_SECONDS);
+        match before {
+            Some(before) if before.day >= day => Self {
+                requests: before.requests.saturating_add(1),
+                ..before
+            },
+            _ => Self { day, requests: 1 },
+        }
+    }
+}
+
+/// Seconds of a day.
+const DAY_SECONDS: i64 = 86_400;
+
 /// Keeps a request.
 pub(super) async fn ask(stub: &Stub) -> Result<AccessRequestChanged, Failure> {
     let ledger = Ledger::open(stub).await?;
@@ -52,6 +91,7 @@ pub(super) async fn ask(stub: &Stub) -> Result<AccessRequestChanged, Failure> {
             "a request with this ID has been made",
         ));
     }
+    count(&ledger, &signed).await?;
     let entry = AccessRequestEntry {
         request: request.clone(),
         requester: requester.participant_id,
@@ -70,7 +110,7 @@ pub(super) async fn ask(stub: &Stub) -> Result<AccessRequestChanged, Failure> {
         &ledger,
         Recipient::Participant(request.patient.into()),
         request.patient,
-        signed.signed_at,
+        signed.tx_time,
         Happening::AccessRequested { request_id },
         &signed.salt,
     )
@@ -92,11 +132,12 @@ pub(super) async fn refuse(stub: &Stub) -> Result<AccessRequestChanged, Failure>
     entry.requests.push(signed.jws);
     entry.salt = signed.salt;
     put(&ledger, &entry).await?;
+    close(&ledger, &entry).await?;
     notices::put(
         &ledger,
         Recipient::Participant(entry.requester),
         acting.patient,
-        signed.signed_at,
+        signed.tx_time,
         Happening::AccessRefused { request_id },
         &signed.salt,
     )
@@ -123,7 +164,54 @@ pub(crate) async fn mark_granted(
     entry.answered_at = Some(answered_at);
     entry.requests.push(jws.to_owned());
     entry.salt = *salt;
-    put(ledger, &entry).await
+    put(ledger, &entry).await?;
+    close(ledger, &entry).await
+}
+
+/// Holds a new request against the limits, and counts it.
+async fn count(ledger: &Ledger<'_>, signed: &Signed<RequestAccess>) -> Result<(), Failure> {
+    let (request, requester) = (&signed.body.request, &signed.signer.participant_id);
+    let blinding = &ledger.blinding;
+    let key = blinding.access_requests_open(requester, &request.patient)?;
+    let open: Option<Vec<OpenRequest>> = ledger.get_salted(&key, "open requests").await?;
+    let mut open = open.unwrap_or_default();
+    open.retain(|open| open.until > signed.tx_time);
+    if open.len() >= ACCESS_REQUESTS_OPEN_MAX {
+        return Err(too_many(format!(
+            "{ACCESS_REQUESTS_OPEN_MAX} requests to this patient are not answered"
+        )));
+    }
+    open.push(OpenRequest {
+        id: request.request_id,
+        until: request.wanted_until,
+    });
+    ledger.put_salted(&key, &open, &signed.salt).await?;
+
+    let key = blinding.access_requests_of_day(requester)?;
+    let before: Option<RequestsOfDay> = ledger.get_salted(&key, "a count of requests").await?;
+    let made = RequestsOfDay::after(before, signed.tx_time);
+    if made.requests > ACCESS_REQUESTS_OF_DAY_MAX {
+        return Err(too_many(format!(
+            "{ACCESS_REQUESTS_OF_DAY_MAX} requests were made this day"
+        )));
+    }
+    ledger.put_salted(&key, &made, &signed.salt).await
+}
+
+fn too_many(sentence: String) -> Failure {
+    Failure::new(ErrorCode::TooManyAccessRequests, sentence)
+}
+
+/// Takes an answered request off the open ones.
+async fn close(ledger: &Ledger<'_>, entry: &AccessRequestEntry) -> Result<(), Failure> {
+    let request = &entry.request;
+    let key = ledger
+        .blinding
+        .access_requests_open(&entry.requester, &request.patient)?;
+    let open: Option<Vec<OpenRequest>> = ledger.get_salted(&key, "open requests").await?;
+    let mut open = open.unwrap_or_default();
+    open.retain(|open| open.id != request.request_id);
+    ledger.put_salted(&key, &open, &entry.salt).await
 }
 
 async fn load(

@@ -69,7 +69,8 @@ pub(super) async fn delegate(stub: &Stub) -> Result<DelegationChanged, Failure> 
         requests: vec![signed.jws.clone()],
         salt: signed.salt,
     };
-    put(&ledger, &entry, signed.signed_at, &signed.salt).await?;
+    put(&ledger, &entry).await?;
+    tell(&ledger, delegation, signed.tx_time, &signed.salt).await?;
     if old.is_none() {
         put_index(&ledger, delegation, signed.salt).await?;
     }
@@ -77,6 +78,11 @@ pub(super) async fn delegate(stub: &Stub) -> Result<DelegationChanged, Failure> 
 }
 
 /// Ends a delegation: from the next transaction on, the guardian can do nothing.
+///
+/// What the guardian gave stays, as validly given, unless the request ends its permits too. That
+/// may be asked for afterwards, whether the delegation was revoked, ran out or was replaced. One
+/// mark does it, which every decision on such a permit looks for: a submitted transaction could not
+/// search for them.
 pub(super) async fn revoke(stub: &Stub) -> Result<DelegationChanged, Failure> {
     let ledger = Ledger::open(stub).await?;
     let signed = Signed::<RevokeDelegation>::take(&ledger).await?;
@@ -84,24 +90,46 @@ pub(super) async fn revoke(stub: &Stub) -> Result<DelegationChanged, Failure> {
         delegation_id,
         patient,
         guardian,
+        end_grants,
     } = signed.body;
     signed.require_active()?;
     let Some(mut entry) = ledger.delegation(&patient, &guardian).await? else {
         return Err(not_found());
     };
-    if !may_end(&signed.signer, &entry) || entry.delegation.delegation_id != delegation_id {
+    let stands_here = entry.delegation.delegation_id == delegation_id;
+    if !may_end(&signed.signer, &entry) || !(stands_here || end_grants) {
         return Err(not_found());
     }
-    if entry.status == GrantStatus::Revoked {
+    let stands = stands_here && entry.status == GrantStatus::Active;
+    if !stands && !end_grants {
         return Err(conflict("the delegation has been revoked"));
     }
-    entry.status = GrantStatus::Revoked;
-    entry.version = next_version(&entry)?;
-    entry.revoked_at = Some(signed.signed_at);
-    entry.requests.push(signed.jws);
-    entry.salt = signed.salt;
-    put(&ledger, &entry, signed.signed_at, &signed.salt).await?;
-    announce(stub, &entry.delegation)
+    if stands {
+        entry.status = GrantStatus::Revoked;
+        entry.version = next_version(&entry)?;
+        entry.revoked_at = Some(signed.signed_at);
+        entry.requests.push(signed.jws);
+        entry.salt = signed.salt;
+        put(&ledger, &entry).await?;
+    }
+    if end_grants {
+        let mark = ledger
+            .blinding
+            .delegation_ended(&patient, &guardian, &delegation_id)?;
+        let ended: Option<UtcTime> = ledger.get_salted(&mark, "an end of grants").await?;
+        if ended.is_some() {
+            return Err(conflict("what was given under the delegation has ended"));
+        }
+        ledger
+            .put_salted(&mark, &signed.signed_at, &signed.salt)
+            .await?;
+    }
+    let ended = Delegation {
+        delegation_id,
+        ..entry.delegation
+    };
+    tell(&ledger, &ended, signed.tx_time, &signed.salt).await?;
+    announce(stub, &ended)
 }
 
 /// Who may give a delegation on its basis; tells the patient's organisation.
@@ -158,9 +186,18 @@ fn next_version(entry: &DelegationEntry) -> Result<u32, Failure> {
     next.ok_or_else(|| Failure::corrupt("a delegation"))
 }
 
-async fn put(
+async fn put(ledger: &Ledger<'_>, entry: &DelegationEntry) -> Result<(), Failure> {
+    let Delegation {
+        patient, guardian, ..
+    } = entry.delegation;
+    let key = ledger.blinding.delegation(&patient, &guardian)?;
+    ledger.put(collections::RECORDS, &key, entry).await
+}
+
+/// Tells patient and guardian.
+async fn tell(
     ledger: &Ledger<'_>,
-    entry: &DelegationEntry,
+    delegation: &Delegation,
     at: UtcTime,
     salt: &Salt,
 ) -> Result<(), Failure> {
@@ -169,9 +206,7 @@ async fn put(
         patient,
         guardian,
         ..
-    } = entry.delegation;
-    let key = ledger.blinding.delegation(&patient, &guardian)?;
-    ledger.put(collections::RECORDS, &key, entry).await?;
+    } = *delegation;
     for told in [patient.into(), guardian] {
         let happening = Happening::DelegationChanged { delegation_id };
         let recipient = Recipient::Participant(told);

@@ -74,7 +74,7 @@ pub(super) async fn declare(stub: &Stub) -> Result<EmergencyChanged, Failure> {
     }
     let emergency_id = emergency.emergency_id;
     let happening = Happening::EmergencyDeclared { emergency_id };
-    tell(&ledger, told, &entry, signed.signed_at, &happening).await?;
+    tell(&ledger, told, &entry, signed.tx_time, &happening).await?;
     announce(stub, events::EMERGENCY_DECLARED, emergency_id)
 }
 
@@ -119,7 +119,7 @@ pub(super) async fn review(stub: &Stub) -> Result<EmergencyChanged, Failure> {
         Recipient::PrivacyOfficers(entry.patient_msp.clone()),
     ];
     let happening = Happening::EmergencyReviewed { emergency_id };
-    tell(&ledger, told, &entry, signed.signed_at, &happening).await?;
+    tell(&ledger, told, &entry, signed.tx_time, &happening).await?;
     announce(stub, events::EMERGENCY_REVIEWED, emergency_id)
 }
 

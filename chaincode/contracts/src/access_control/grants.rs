@@ -72,7 +72,7 @@ pub(super) async fn give(stub: &Stub) -> Result<GrantChanged, Failure> {
         let (at, jws) = (signed.signed_at, &signed.jws);
         asking::mark_granted(&ledger, &entry.patient, grant, at, jws, salt).await?;
     }
-    notices::grant_given(&ledger, &entry, salt).await?;
+    notices::grant_given(&ledger, &entry, signed.tx_time, salt).await?;
     announce(stub, events::GRANT_GIVEN, grant.grant_id)
 }
 
@@ -121,7 +121,7 @@ pub(super) async fn revoke(stub: &Stub) -> Result<GrantChanged, Failure> {
     let (scope, rule) = (Scope::Patient(acts.patient), &entry.grant.rule);
     let salt = &signed.salt;
     slots::remove(&ledger, &scope, rule, &grant_id, signed.tx_time, salt).await?;
-    notices::grant_revoked(&ledger, &entry, signed.signed_at, salt).await?;
+    notices::grant_revoked(&ledger, &entry, signed.tx_time, salt).await?;
     announce(stub, events::GRANT_REVOKED, grant_id)
 }
 
@@ -150,7 +150,8 @@ pub(super) async fn get(
 ) -> Result<GrantEntry, Failure> {
     let ledger = Ledger::open(stub).await?;
     let viewer = Viewer::of(&ledger).await?;
-    let found = ledger.grant(patient, id).await?;
+    let mut found = ledger.grant(patient, id).await?;
+    ledger.end_with_delegations(&mut found).await?;
     let guardian = viewer.acts_for(&ledger, patient, Power::Grant).await?;
     // A grant that the viewer may not see does not exist for it.
     found
@@ -189,6 +190,7 @@ pub(super) async fn list(stub: &Stub, filter: &GrantFilter) -> Result<GrantPage,
             grants.push(entry);
         }
     }
+    ledger.end_with_delegations(&mut grants).await?;
     Ok(GrantPage {
         grants,
         next_page_token: scan.finish().await?,

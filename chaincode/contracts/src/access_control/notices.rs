@@ -1,6 +1,7 @@
 //! Notices: what someone is told without asking.
 //!
-//! Each lies under its blinded recipient in the order of time. The notice that a grant has run out
+//! Each lies under its blinded recipient in the order of its transaction's time: when its request
+//! was signed would be up to a window earlier, behind what a reader of the list has seen. The notice that a grant has run out
 //! is laid down when the grant is given, dated at the end of its validity, and shown from then on;
 //! a revocation before takes it back. So listing needs no look at the grants, and costs what the
 //! page holds.
@@ -60,6 +61,7 @@ fn id_of(notice: &Notice) -> Result<NoticeId, Failure> {
 pub(crate) async fn grant_given(
     ledger: &Ledger<'_>,
     entry: &GrantEntry,
+    now: UtcTime,
     salt: &Salt,
 ) -> Result<(), Failure> {
     if entry.grant.rule.decision == Decision::Deny {
@@ -67,7 +69,7 @@ pub(crate) async fn grant_given(
     }
     let grant_id = entry.grant.grant_id;
     for (at, happening) in [
-        (entry.given_at, Happening::GrantGiven { grant_id }),
+        (now, Happening::GrantGiven { grant_id }),
         (
             entry.grant.valid_until,
             Happening::GrantExpired { grant_id },

@@ -1,17 +1,19 @@
 //! Everything that has a say on a read, gathered by key.
 //!
 //! One decision asks for the slots of the record's patient and registrar, of every grantee that may
-//! include the reader, of the record, its type and everything: 24 keys in one message. Then for the
-//! rules in them, then for the counters of those that limit their reads. The patient's delegation
+//! include the reader, of the record, its first version, its type and everything: 32 keys in one
+//! message. Then for the rules in them, then for the counters of those that limit their reads. The patient's delegation
 //! to the reader and the reader's emergency are found by key. Listing gathers for many records at
 //! once and asks for nothing twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract_interface::access::{Basis, CountedGrant, DelegationEntry, EmergencyEntry, Question};
+use contract_interface::access::{
+    Basis, CountedGrant, DelegationEntry, EmergencyEntry, Question, VersionDenials,
+};
 use contract_interface::{
     Decision, GrantEntry, GrantId, Grantee, MspId, Participant, PolicyEntry, PolicyId, ProjectCode,
-    Pseudonym, Purpose, RecordPrivate, Role, UtcTime,
+    Pseudonym, Purpose, RecordId, RecordPrivate, Role, UtcTime,
 };
 use serde::de::DeserializeOwned;
 
@@ -32,6 +34,8 @@ struct Ties {
 pub(crate) struct RuleBook<'a> {
     ledger: &'a Ledger<'a>,
     reader: Participant,
+    /// The first version of each record.
+    roots: BTreeMap<RecordId, RecordId>,
     /// IDs of grants, by slot key.
     grant_slots: BTreeMap<String, Vec<GrantId>>,
     /// IDs of policies, by slot key.
@@ -47,6 +51,7 @@ impl<'a> RuleBook<'a> {
         Self {
             ledger,
             reader: reader.clone(),
+            roots: BTreeMap::new(),
             grant_slots: BTreeMap::new(),
             policy_slots: BTreeMap::new(),
             grants: BTreeMap::new(),
@@ -57,6 +62,7 @@ impl<'a> RuleBook<'a> {
 
     /// Gathers what may have a say on these records.
     pub(crate) async fn gather(&mut self, records: &[RecordPrivate]) -> Result<(), Failure> {
+        self.read_roots(records).await?;
         let mut wanted_grants = BTreeSet::new();
         let mut wanted_policies = BTreeSet::new();
         let mut grant_keys = BTreeMap::new();
@@ -91,18 +97,45 @@ impl<'a> RuleBook<'a> {
     /// The slots that may hold rules on a record for the reader. They are as many for every
     /// reader, so that their number does not tell in the block what the reader is.
     fn slot_keys(&self, scope: &Scope, record: &RecordPrivate) -> Result<Vec<String>, Failure> {
+        let mut keys = self.version_slot_keys(scope, record)?;
         let selectors = [
             Selector::Record(&record.record_id),
             Selector::Type(&record.record_type),
             Selector::Every,
         ];
-        let mut keys = Vec::new();
         for grantee in grantees(&self.reader) {
             for selector in &selectors {
                 keys.push(self.ledger.blinding.slot(scope, &grantee, selector)?);
             }
         }
         Ok(keys)
+    }
+
+    /// Those of them that may hold denials which name another version of the record.
+    fn version_slot_keys(
+        &self,
+        scope: &Scope,
+        record: &RecordPrivate,
+    ) -> Result<Vec<String>, Failure> {
+        let id = &record.record_id;
+        let selector = Selector::Chain(self.roots.get(id).unwrap_or(id));
+        let blinding = &self.ledger.blinding;
+        let keys = grantees(&self.reader)
+            .into_iter()
+            .map(|grantee| blinding.slot(scope, &grantee, &selector));
+        Ok(keys.collect::<Result<_, _>>()?)
+    }
+
+    async fn read_roots(&mut self, records: &[RecordPrivate]) -> Result<(), Failure> {
+        let missing: BTreeSet<RecordId> = records
+            .iter()
+            .map(|record| record.record_id)
+            .filter(|id| !self.roots.contains_key(id))
+            .collect();
+        let missing: Vec<RecordId> = missing.into_iter().collect();
+        let roots = self.ledger.roots(&missing).await?;
+        self.roots.extend(missing.into_iter().zip(roots));
+        Ok(())
     }
 
     async fn read_grants(&mut self, wanted: BTreeSet<(Pseudonym, GrantId)>) -> Result<(), Failure> {
@@ -114,6 +147,8 @@ impl<'a> RuleBook<'a> {
         for (id, entry) in missing.iter().zip(self.ledger.grants(&missing).await?) {
             found.push((*id, entry.ok_or_else(|| Failure::corrupt("a grant"))?));
         }
+        let entries = found.iter_mut().map(|(_, entry)| entry);
+        self.ledger.end_with_delegations(entries).await?;
         let limited: Vec<_> = found
             .iter()
             .filter(|(_, entry)| entry.grant.max_reads.is_some())
@@ -153,6 +188,23 @@ impl<'a> RuleBook<'a> {
         Ok(())
     }
 
+    /// Rules that were found by another version of the record. Only denials lie in these slots.
+    fn version_denials(&self, record: &RecordPrivate) -> Result<VersionDenials, Failure> {
+        let mut denials = VersionDenials::default();
+        for key in self.version_slot_keys(&Scope::Patient(record.patient), record)? {
+            denials
+                .grants
+                .extend(self.grant_slots.get(&key).into_iter().flatten());
+        }
+        let registrar = Scope::Organization(record.registrar.clone());
+        for key in self.version_slot_keys(&registrar, record)? {
+            denials
+                .policies
+                .extend(self.policy_slots.get(&key).into_iter().flatten());
+        }
+        Ok(denials)
+    }
+
     /// Everything that has a say on a record that was gathered for, in the order of IDs.
     pub(crate) fn basis(&self, record: &RecordPrivate) -> Result<Basis, Failure> {
         let mut grants = BTreeMap::new();
@@ -176,6 +228,7 @@ impl<'a> RuleBook<'a> {
         Ok(Basis {
             policies: policies.into_values().collect(),
             grants: grants.into_values().collect(),
+            version_denials: self.version_denials(record)?,
             delegation: ties.and_then(|ties| ties.delegation.clone()),
             emergency: ties.and_then(|ties| ties.emergency.clone()),
         })

@@ -3,12 +3,16 @@
 //! A submitted transaction cannot search: peers refuse private ranges beside writes. So every rule
 //! that stands is listed under keys that a decision can compute: for its patient or organisation,
 //! its grantee, and what it selects (each record that it names, else each type, else everything).
+//! A denial that names records lies besides under the first version of each, so that it is found for
+//! every version; a permit is for the version that it names.
 //! What a decision reads is bounded by [`RULES_PER_SLOT_MAX`], however many rules and records there
 //! are.
 
+use std::collections::BTreeSet;
+
 use contract_interface::access::Rule;
 use contract_interface::limits::{REQUEST_WINDOW_SECONDS, RULES_PER_SLOT_MAX};
-use contract_interface::{ErrorCode, Salt, UtcTime};
+use contract_interface::{Decision, ErrorCode, Salt, UtcTime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -46,9 +50,18 @@ fn selectors(rule: &Rule) -> Vec<Selector<'_>> {
 }
 
 /// The slots of a rule.
-fn slot_keys(ledger: &Ledger<'_>, scope: &Scope, rule: &Rule) -> Result<Vec<String>, Failure> {
+async fn slot_keys(
+    ledger: &Ledger<'_>,
+    scope: &Scope,
+    rule: &Rule,
+) -> Result<Vec<String>, Failure> {
+    let mut roots = BTreeSet::new();
+    if rule.decision == Decision::Deny {
+        roots.extend(ledger.roots(&rule.records).await?);
+    }
     let keys = selectors(rule)
         .into_iter()
+        .chain(roots.iter().map(Selector::Chain))
         .map(|selector| ledger.blinding.slot(scope, &rule.grantee, &selector));
     Ok(keys.collect::<Result<_, _>>()?)
 }
@@ -70,7 +83,7 @@ pub(super) async fn add<I: Clone + PartialEq + Serialize + DeserializeOwned>(
     now: UtcTime,
     salt: &Salt,
 ) -> Result<(), Failure> {
-    let keys = slot_keys(ledger, scope, rule)?;
+    let keys = slot_keys(ledger, scope, rule).await?;
     let slots: Vec<Option<Slot<I>>> = ledger.get_many_salted(&keys, "a slot").await?;
     for (key, slot) in keys.iter().zip(slots) {
         let mut slot = kept(slot.unwrap_or_default(), now);
@@ -95,7 +108,7 @@ pub(super) async fn remove<I: PartialEq + Serialize + DeserializeOwned>(
     now: UtcTime,
     salt: &Salt,
 ) -> Result<(), Failure> {
-    let keys = slot_keys(ledger, scope, rule)?;
+    let keys = slot_keys(ledger, scope, rule).await?;
     let slots: Vec<Option<Slot<I>>> = ledger.get_many_salted(&keys, "a slot").await?;
     for (key, slot) in keys.iter().zip(slots) {
         let mut slot = kept(slot.unwrap_or_default(), now);

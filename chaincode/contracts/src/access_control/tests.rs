@@ -18,3 +18,5 @@ mod queries;
 mod reads;
 mod rules;
 mod signed;
+mod standing;
+mod versions;

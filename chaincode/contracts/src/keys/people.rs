@@ -2,7 +2,7 @@
 
 use contract_interface::access::Recipient;
 use contract_interface::{
-    AccessRequestId, EmergencyId, MspId, NoticeId, ParticipantId, Pseudonym, UtcTime,
+    AccessRequestId, DelegationId, EmergencyId, MspId, NoticeId, ParticipantId, Pseudonym, UtcTime,
 };
 use fabric_shim::{KeyError, create_composite_key};
 
@@ -39,6 +39,39 @@ impl Blinding {
                 &self.patient(patient),
             ],
         )
+    }
+
+    /// Collection `records`: that the permits are over which a guardian gave under a delegation.
+    pub(crate) fn delegation_ended(
+        &self,
+        patient: &Pseudonym,
+        guardian: &ParticipantId,
+        id: &DelegationId,
+    ) -> Result<String, KeyError> {
+        self.key(
+            of::DELEGATION_ENDED,
+            &[patient.as_bytes(), guardian.as_bytes(), id.as_bytes()],
+        )
+    }
+
+    /// Collection `records`: the requests of a provider that a patient has not answered.
+    pub(crate) fn access_requests_open(
+        &self,
+        requester: &ParticipantId,
+        patient: &Pseudonym,
+    ) -> Result<String, KeyError> {
+        self.key(
+            of::ACCESS_REQUESTS_OPEN,
+            &[requester.as_bytes(), patient.as_bytes()],
+        )
+    }
+
+    /// Collection `records`: how many requests a provider has made on its latest day.
+    pub(crate) fn access_requests_of_day(
+        &self,
+        requester: &ParticipantId,
+    ) -> Result<String, KeyError> {
+        self.key(of::ACCESS_REQUESTS_OF_DAY, &[requester.as_bytes()])
     }
 
     /// Collection `records`: a request for access, under its patient.

@@ -6,6 +6,9 @@ use fabric_shim::{KeyError, create_composite_key, split_composite_key};
 use super::{Blinding, object_types as of};
 use crate::failure::Failure;
 
+/// Seconds of the longest period of a record that ends soon after it starts.
+pub(crate) const LONG_RECORD_SECONDS: i64 = 24 * 60 * 60;
+
 /// What a record index key says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RecordIndexEntry {
@@ -16,14 +19,14 @@ pub(crate) struct RecordIndexEntry {
 }
 
 impl RecordIndexEntry {
-    /// Reads a key of either index.
+    /// Reads a key of any of the indexes.
     pub(crate) fn parse(key: &str) -> Result<Self, Failure> {
         let corrupt = || Failure::corrupt("an index key");
         let (object_type, attributes) = split_composite_key(key).map_err(|_| corrupt())?;
         let [_, rest @ ..] = attributes.as_slice() else {
             return Err(corrupt());
         };
-        let ((of::RECORD_BY_PATIENT, [end, start, record_type, record_id])
+        let ((of::RECORD_BY_PATIENT | of::RECORD_LONG, [end, start, record_type, record_id])
         | (of::RECORD_BY_TYPE, [record_type, end, start, record_id])) =
             (object_type.as_str(), rest)
         else {
@@ -42,6 +45,12 @@ impl Blinding {
     /// Collection `records`: a record's private half.
     pub(crate) fn record(&self, id: &RecordId) -> Result<String, KeyError> {
         self.key(of::RECORD, &[id.as_bytes()])
+    }
+
+    /// Collection `records`: the first version of a record that amends another. It stays when the
+    /// record is erased, so that rules which name it are found; the public halves say no less.
+    pub(crate) fn root(&self, id: &RecordId) -> Result<String, KeyError> {
+        self.key(of::ROOT, &[id.as_bytes()])
     }
 
     /// Collection `keys`: a record's wrapped keys.
@@ -71,8 +80,22 @@ impl Blinding {
 
     /// Collection `records`: the index of a patient's records by the end of their periods.
     pub(crate) fn record_by_patient(&self, record: &RecordPrivate) -> Result<String, KeyError> {
+        self.record_by_end(of::RECORD_BY_PATIENT, record)
+    }
+
+    /// Collection `records`: the same of a record over more than [`LONG_RECORD_SECONDS`], and of
+    /// such only. With it, a query for an hour need not look at all that ended later.
+    pub(crate) fn record_long(&self, record: &RecordPrivate) -> Result<Option<String>, KeyError> {
+        let period = &record.period;
+        let seconds = period.end.unix_seconds() - period.start.unix_seconds();
+        (seconds > LONG_RECORD_SECONDS)
+            .then(|| self.record_by_end(of::RECORD_LONG, record))
+            .transpose()
+    }
+
+    fn record_by_end(&self, object_type: &str, record: &RecordPrivate) -> Result<String, KeyError> {
         create_composite_key(
-            of::RECORD_BY_PATIENT,
+            object_type,
             &[
                 &self.patient(&record.patient),
                 &record.period.end.to_string(),

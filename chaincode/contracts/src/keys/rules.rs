@@ -19,6 +19,8 @@ pub(crate) enum Scope {
 pub(crate) enum Selector<'a> {
     /// Rules that name the record.
     Record(&'a RecordId),
+    /// Denials that name any version of the record with this first version.
+    Chain(&'a RecordId),
     /// Rules that name the type, and no record.
     Type(&'a RecordType),
     /// Rules that name neither.
@@ -80,6 +82,7 @@ impl Blinding {
         push_grantee(&mut parts, grantee);
         match selector {
             Selector::Record(id) => parts.extend([b"record".as_slice(), id.as_bytes()]),
+            Selector::Chain(id) => parts.extend([b"chain".as_slice(), id.as_bytes()]),
             Selector::Type(code) => parts.extend([b"type".as_slice(), code.as_str().as_bytes()]),
             Selector::Every => parts.push(b"*"),
         }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use contract_interface::{Grantee, RecordPrivate, RecordType};
+use contract_interface::{DelegationId, Grantee, RecordPrivate, RecordType};
 
 use super::*;
 
@@ -85,6 +85,7 @@ fn every_slot_has_a_key_of_its_own() {
         for grantee in &grantees {
             for selector in [
                 Selector::Record(&record),
+                Selector::Chain(&record),
                 Selector::Type(&code),
                 Selector::Every,
             ] {
@@ -92,7 +93,7 @@ fn every_slot_has_a_key_of_its_own() {
             }
         }
     }
-    assert_eq!(keys.len(), 24);
+    assert_eq!(keys.len(), 32);
 }
 
 #[test]
@@ -143,6 +144,27 @@ fn parts_slots_and_salts_are_what_the_readme_says() {
     assert_eq!(
         every,
         "\0slot\0d174de2a8f605a0b440aaed9ab19f53bb87c959ba012c2aa87122f13f86553a7\0"
+    );
+    let record = RecordId::from_bytes([3; 16]);
+    let chain = Selector::Chain(&record);
+    let of_patient = Scope::Patient(patient);
+    assert_eq!(
+        blinding
+            .slot(&of_patient, &Grantee::Anyone, &chain)
+            .unwrap(),
+        "\0slot\09f6c5491a8be070aabc5e5acb7c9b1c14204500de1ad6b209b64fd6d554946f7\0"
+    );
+    assert_eq!(
+        blinding.root(&record).unwrap(),
+        "\0root\x003d2dbd8f489226f34f38ea3a2883a4481588d6cdf6a0797591b5e2640354987d\0"
+    );
+    let guardian = ParticipantId::from_bytes([4; 16]);
+    let delegation = DelegationId::from_bytes([5; 16]);
+    assert_eq!(
+        blinding
+            .delegation_ended(&patient, &guardian, &delegation)
+            .unwrap(),
+        "\0delegation~ended\0c71eb2971dda680a1443ace4fae46c1d09e0e62318c88e89a15b28382b495b66\0"
     );
     let mut salt = [1; 32];
     salt[0] = 0;

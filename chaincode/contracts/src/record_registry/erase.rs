@@ -57,7 +57,7 @@ pub(super) async fn erase(stub: &Stub) -> Result<ErasureChanged, Failure> {
         &ledger,
         Recipient::Participant(record.patient.into()),
         record.patient,
-        signed.signed_at,
+        signed.tx_time,
         Happening::RecordErased { record_id },
         &signed.salt,
     )
@@ -115,7 +115,10 @@ async fn purge(ledger: &Ledger<'_>, record: &RecordPrivate) -> Result<(), Failur
         blinding.record_by_patient(record)?,
         blinding.record_by_type(record)?,
     ];
-    for key in own.into_iter().chain(objects::key(ledger, record)?) {
+    let more = objects::key(ledger, record)?
+        .into_iter()
+        .chain(blinding.record_long(record)?);
+    for key in own.into_iter().chain(more) {
         ledger
             .stub
             .purge_private_data(collections::RECORDS, &key)

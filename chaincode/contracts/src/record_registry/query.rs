@@ -12,7 +12,7 @@ use crate::access_control::{reads::record_not_found, rules::RuleBook};
 use crate::actor::{Creator, Viewer};
 use crate::failure::Failure;
 use crate::input;
-use crate::keys::{RecordIndexEntry, object_types};
+use crate::keys::{LONG_RECORD_SECONDS, RecordIndexEntry, object_types};
 use crate::ledger::Ledger;
 use crate::scan::{Prefix, Query, Scan};
 
@@ -126,8 +126,8 @@ pub(super) async fn list(stub: &Stub, filter: &RecordFilter) -> Result<RecordPag
     let items = filter.page.items()?;
     let mut sight = Sight::of(&ledger, &viewer, &filter.patient).await?;
     let query = Query::new(transactions::LIST_RECORDS, filter, &viewer)?;
-    let prefix = prefix(&ledger, filter);
-    let mut scan = Scan::new(&ledger, vec![prefix], &filter.page, query)?;
+    let prefixes = prefixes(&ledger, filter);
+    let mut scan = Scan::new(&ledger, prefixes, &filter.page, query)?;
     let mut records = Vec::new();
     let mut more = true;
     while more && records.len() < items {
@@ -152,21 +152,42 @@ pub(super) async fn list(stub: &Stub, filter: &RecordFilter) -> Result<RecordPag
 }
 
 /// The index is in the order of the periods' ends, so a query for readings at or after a time
-/// starts at that time.
-fn prefix(ledger: &Ledger<'_>, filter: &RecordFilter) -> Prefix {
+/// starts at that time. A query up to a time ends a day later, since most records are no longer
+/// than that; those that are have an index of their own, where it goes on.
+fn prefixes(ledger: &Ledger<'_>, filter: &RecordFilter) -> Vec<Prefix> {
     let patient = ledger.blinding.patient(&filter.patient);
     let prefix = match &filter.record_type {
         Some(record_type) => Prefix::new(
             object_types::RECORD_BY_TYPE,
-            vec![patient, record_type.to_string()],
+            vec![patient.clone(), record_type.to_string()],
         ),
-        None => Prefix::new(object_types::RECORD_BY_PATIENT, vec![patient]),
+        None => Prefix::new(object_types::RECORD_BY_PATIENT, vec![patient.clone()]),
     };
-    prefix.starting_at(filter.from.map(|from| from.to_string()))
+    let text = |time: UtcTime| time.to_string();
+    let all = prefix.starting_at(filter.from.map(text));
+    let Some((last, next)) = filter.to.and_then(day_after) else {
+        return vec![all];
+    };
+    let long = Prefix::new(object_types::RECORD_LONG, vec![patient]);
+    let from = filter.from.map_or(next, |from| from.max(next));
+    vec![
+        all.ending_at(Some(text(last))),
+        long.starting_at(Some(text(from))),
+    ]
+}
+
+/// The latest end of a record that starts by `to` and is not long, and the second after; none at
+/// the end of time.
+fn day_after(to: UtcTime) -> Option<(UtcTime, UtcTime)> {
+    let last = to.unix_seconds() + LONG_RECORD_SECONDS;
+    let time = |seconds| UtcTime::from_unix_seconds(seconds).ok();
+    Some((time(last)?, time(last + 1)?))
 }
 
 fn matches(entry: &RecordIndexEntry, filter: &RecordFilter) -> bool {
-    filter.from.is_none_or(|from| entry.end >= from) && filter.to.is_none_or(|to| entry.start <= to)
+    filter.from.is_none_or(|from| entry.end >= from)
+        && filter.to.is_none_or(|to| entry.start <= to)
+        && (filter.record_type.as_ref()).is_none_or(|wanted| entry.record_type == *wanted)
 }
 
 /// Reads both halves of records. One whose private half is gone is left out.

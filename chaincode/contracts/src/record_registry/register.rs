@@ -3,14 +3,14 @@
 //! A record that was erased stays erased: its public half is still there, so registering it again
 //! adds nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contract_interface::limits::{BATCH_RECORDS_MAX, RECORD_VERSIONS_MAX};
 use contract_interface::names::{collections, events, transient};
 use contract_interface::record::RecordsRegistered;
 use contract_interface::{
-    ErrorCode, KeyWrap, RecordEntry, RecordId, RecordPrivate, RecordState, RecordStatus,
-    RecordWraps, RegisterRecords, RegisterRecordsResult, Role, canonical_json,
+    ErrorCode, KeyWrap, ParticipantId, RecordEntry, RecordId, RecordPrivate, RecordState,
+    RecordStatus, RecordWraps, RegisterRecords, RegisterRecordsResult, Role, Salt, canonical_json,
 };
 use fabric_shim::Stub;
 
@@ -45,6 +45,9 @@ pub(super) async fn register(
     let new = submitted.iter().zip(&stored);
     let new = new.filter(|(_, stored)| stored.is_none());
     objects::claim(&ledger, &creator, new.map(|(record, _)| &record.private)).await?;
+    let new = submitted.iter().zip(&stored);
+    let new = new.filter(|(_, stored)| stored.is_none());
+    check_patients(&ledger, new.map(|(record, _)| &record.private)).await?;
     let mut sources = Sources::new(&ledger, &creator, input::transaction_time(stub)?);
     let mut registered = Vec::new();
     for (record, stored) in submitted.iter().zip(stored) {
@@ -73,6 +76,33 @@ pub(super) async fn register(
 /// A batch has at most [`BATCH_RECORDS_MAX`] records.
 fn count(records: usize) -> u32 {
     u32::try_from(records).unwrap_or(u32::MAX)
+}
+
+/// Every patient must have an encryption key: what is wrapped for the registrar alone the patient
+/// could never open, and the registrar could not be kept from it.
+async fn check_patients(
+    ledger: &Ledger<'_>,
+    records: impl Iterator<Item = &RecordPrivate>,
+) -> Result<(), Failure> {
+    let records: BTreeMap<ParticipantId, RecordId> = records
+        .map(|record| (record.patient.into(), record.record_id))
+        .collect();
+    let ids: Vec<ParticipantId> = records.keys().copied().collect();
+    let found = ledger.participants(&ids).await?;
+    for (id, patient) in records.values().zip(found) {
+        let (code, what) = match patient.filter(|found| found.role == Role::Patient) {
+            None => (ErrorCode::ParticipantNotFound, "is not registered"),
+            Some(patient) if patient.encryption_key.is_none() => {
+                (ErrorCode::PatientKeyMissing, "has no encryption key yet")
+            }
+            Some(_) => continue,
+        };
+        return Err(Failure::new(
+            code,
+            format!("the patient of record {id} {what}"),
+        ));
+    }
+    Ok(())
 }
 
 /// Joins the public argument and the two transient lists, which have one order, and checks what
@@ -229,6 +259,7 @@ async fn amend_previous(
             "does not follow the record that it amends",
         ));
     }
+    put_root(ledger, &entry.record_id, &previous, &private.salt).await?;
     let amended = RecordState {
         status: RecordStatus::Amended,
         ..state
@@ -236,6 +267,21 @@ async fn amend_previous(
     ledger
         .put_public(&keys::public_record(&previous)?, &amended)
         .await
+}
+
+/// Notes of an amendment what it amends in the end, so that a denial that names any version is
+/// found for all.
+async fn put_root(
+    ledger: &Ledger<'_>,
+    id: &RecordId,
+    previous: &RecordId,
+    salt: &Salt,
+) -> Result<(), Failure> {
+    for root in ledger.roots(&[*previous]).await? {
+        let key = ledger.blinding.root(id)?;
+        ledger.put_salted(&key, &root, salt).await?;
+    }
+    Ok(())
 }
 
 async fn write(ledger: &Ledger<'_>, creator: &Creator, record: &Submitted) -> Result<(), Failure> {
@@ -266,6 +312,9 @@ async fn write(ledger: &Ledger<'_>, creator: &Creator, record: &Submitted) -> Re
     ledger
         .put_index(&ledger.blinding.record_by_type(private)?, &private.salt)
         .await?;
+    if let Some(key) = ledger.blinding.record_long(private)? {
+        ledger.put_index(&key, &private.salt).await?;
+    }
     ledger
         .put(collections::KEYS, &ledger.blinding.wraps(&id)?, wraps)
         .await

@@ -338,9 +338,10 @@ impl Register<'_> {
         kid: &str,
         grant_id: &GrantId,
     ) -> Result<bool, Failure> {
-        let Some(entry) = self.ledger.grant(&record.patient, grant_id).await? else {
+        let Some(mut entry) = self.ledger.grant(&record.patient, grant_id).await? else {
             return Ok(false);
         };
+        self.ledger.end_with_delegations([&mut entry]).await?;
         let stands = entry.status == GrantStatus::Active && self.tx_time < entry.grant.valid_until;
         if !stands || entry.grant.rule.decision != Decision::Permit {
             return Ok(false);

@@ -13,11 +13,13 @@
 //! Of several rules of one level and decision, the one with the least ID is named, so that every
 //! endorser names the same.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     Decision, DelegationEntry, EmergencyEntry, GrantEntry, GrantStatus, PolicyEntry, Power,
-    Purpose, ReasonCode,
+    Purpose, ReasonCode, Rule,
 };
 use crate::directory::{Participant, Role, Status};
 use crate::ids::{DelegationId, EmergencyId, GrantId, MspId, PolicyId, ProjectCode};
@@ -82,6 +84,16 @@ pub struct CountedGrant {
     pub used: u32,
 }
 
+/// Denials that are known to name a version of the record, earlier or later, if not the record
+/// itself. A denial that names one version covers every one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionDenials {
+    /// Of the policies.
+    pub policies: BTreeSet<PolicyId>,
+    /// Of the grants.
+    pub grants: BTreeSet<GrantId>,
+}
+
 /// Everything that has a say on a [`Question`].
 #[derive(Debug, Clone, Default)]
 pub struct Basis {
@@ -89,6 +101,8 @@ pub struct Basis {
     pub policies: Vec<PolicyEntry>,
     /// Grants of the record's patient that may concern the reader.
     pub grants: Vec<CountedGrant>,
+    /// Which of these name another version of the record.
+    pub version_denials: VersionDenials,
     /// The patient's delegation to the reader.
     pub delegation: Option<DelegationEntry>,
     /// The reader's latest declared emergency for the patient.
@@ -143,10 +157,7 @@ impl Basis {
         if question.purpose == Purpose::Btg {
             return self.in_emergency(question);
         }
-        let policies = self
-            .policies
-            .iter()
-            .map(|entry| weigh_policy(entry, question));
+        let policies = self.weighed_policies(question);
         if let Some(verdict) = settle(
             policies,
             ReasonCode::PolicyDenies,
@@ -154,7 +165,7 @@ impl Basis {
         ) {
             return verdict;
         }
-        let grants = || self.grants.iter().map(|grant| weigh_grant(grant, question));
+        let grants = || self.weighed_grants(question);
         settle(grants(), ReasonCode::GrantDenies, ReasonCode::Granted)
             .unwrap_or_else(|| nearest(grants()))
     }
@@ -162,12 +173,25 @@ impl Basis {
     /// Every rule with what it says to the question, in the order of levels.
     #[must_use]
     pub fn considered(&self, question: &Question<'_>) -> Vec<Considered> {
-        let policies = self
-            .policies
-            .iter()
-            .map(|entry| weigh_policy(entry, question));
-        let grants = self.grants.iter().map(|grant| weigh_grant(grant, question));
-        policies.chain(grants).collect()
+        self.weighed_policies(question)
+            .chain(self.weighed_grants(question))
+            .collect()
+    }
+
+    fn weighed_policies(&self, question: &Question<'_>) -> impl Iterator<Item = Considered> {
+        let named = &self.version_denials.policies;
+        self.policies.iter().map(|entry| {
+            let names_version = named.contains(&entry.policy.policy_id);
+            weigh_policy(entry, question, names_version)
+        })
+    }
+
+    fn weighed_grants(&self, question: &Question<'_>) -> impl Iterator<Item = Considered> {
+        let named = &self.version_denials.grants;
+        self.grants.iter().map(|counted| {
+            let names_version = named.contains(&counted.entry.grant.grant_id);
+            weigh_grant(counted, question, names_version)
+        })
     }
 
     /// The verdict where no rule has a say: `None` for a provider who may act.
@@ -233,17 +257,13 @@ impl Basis {
     }
 
     fn in_emergency(&self, question: &Question<'_>) -> Verdict {
-        let policies = self
-            .policies
-            .iter()
-            .map(|entry| weigh_policy(entry, question));
         let denied = settle(
-            policies,
+            self.weighed_policies(question),
             ReasonCode::PolicyDenies,
             ReasonCode::PolicyPermits,
         )
         .filter(|verdict| verdict.reason == ReasonCode::PolicyDenies);
-        let grants = self.grants.iter().map(|grant| weigh_grant(grant, question));
+        let grants = self.weighed_grants(question);
         let denied = denied.or_else(|| {
             settle(grants, ReasonCode::GrantDenies, ReasonCode::Granted)
                 .filter(|verdict| verdict.reason == ReasonCode::GrantDenies)
@@ -320,7 +340,7 @@ fn id_bytes(rule: &RuleRef) -> [u8; 16] {
     }
 }
 
-fn weigh_policy(entry: &PolicyEntry, question: &Question<'_>) -> Considered {
+fn weigh_policy(entry: &PolicyEntry, question: &Question<'_>, names_version: bool) -> Considered {
     let policy = &entry.policy;
     let misses = if entry.msp_id != question.record.registrar {
         Some(ReasonCode::GrantOfOtherPatient)
@@ -331,12 +351,7 @@ fn weigh_policy(entry: &PolicyEntry, question: &Question<'_>) -> Considered {
     } else if !question.times.iter().all(|time| policy.valid_at(*time)) {
         Some(ReasonCode::GrantExpired)
     } else {
-        policy.rule.misses(
-            question.reader,
-            question.record,
-            question.purpose,
-            question.project,
-        )
+        misses(&policy.rule, question, names_version)
     };
     Considered {
         rule: RuleRef::Policy {
@@ -349,7 +364,7 @@ fn weigh_policy(entry: &PolicyEntry, question: &Question<'_>) -> Considered {
     }
 }
 
-fn weigh_grant(counted: &CountedGrant, question: &Question<'_>) -> Considered {
+fn weigh_grant(counted: &CountedGrant, question: &Question<'_>, names_version: bool) -> Considered {
     let CountedGrant { entry, used } = counted;
     let grant = &entry.grant;
     let misses = if entry.patient != question.record.patient {
@@ -361,18 +376,10 @@ fn weigh_grant(counted: &CountedGrant, question: &Question<'_>) -> Considered {
     } else if question.times.iter().any(|time| *time >= grant.valid_until) {
         Some(ReasonCode::GrantExpired)
     } else {
-        grant
-            .rule
-            .misses(
-                question.reader,
-                question.record,
-                question.purpose,
-                question.project,
-            )
-            .or_else(|| {
-                let exhausted = grant.max_reads.is_some_and(|max| *used >= max);
-                exhausted.then_some(ReasonCode::ReadsExhausted)
-            })
+        misses(&grant.rule, question, names_version).or_else(|| {
+            let exhausted = grant.max_reads.is_some_and(|max| *used >= max);
+            exhausted.then_some(ReasonCode::ReadsExhausted)
+        })
     };
     Considered {
         rule: RuleRef::Grant {
@@ -381,5 +388,20 @@ fn weigh_grant(counted: &CountedGrant, question: &Question<'_>) -> Considered {
         },
         decision: grant.rule.decision,
         misses,
+    }
+}
+
+fn misses(rule: &Rule, question: &Question<'_>, names_version: bool) -> Option<ReasonCode> {
+    let Question {
+        reader,
+        record,
+        purpose,
+        project,
+        ..
+    } = question;
+    if names_version {
+        rule.misses_version(reader, record, *purpose, *project)
+    } else {
+        rule.misses(reader, record, *purpose, *project)
     }
 }

@@ -93,7 +93,7 @@ pub struct Notice {
     pub recipient: Recipient,
     /// Whose data it concerns.
     pub patient: Pseudonym,
-    /// When it happened.
+    /// When the ledger took it: the time of its transaction. Of a grant that has run out, when.
     pub at: UtcTime,
     /// What happened.
     pub happening: Happening,
@@ -106,7 +106,9 @@ pub struct Notice {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoticeFilter {
-    /// Of this time or later.
+    /// Of this time or later. Who asks again and again asks from
+    /// [`crate::limits::NOTICE_OVERLAP_SECONDS`] before the latest time seen, and passes over the
+    /// IDs it knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<UtcTime>,
     /// Which page.

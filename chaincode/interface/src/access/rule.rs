@@ -183,7 +183,9 @@ impl GrantPeriod {
 /// What is permitted or denied, to whom. Every member narrows; an empty list narrows nothing.
 ///
 /// A permit covers a record only if it covers all of it; a denial reaches a record that it touches
-/// with any part, such as one reading inside the denied period.
+/// with any part, such as one reading inside the denied period. So a permit that names a record is
+/// for that version, whose content was known when it was given; a denial that names one is for every
+/// version, earlier and later, or a correction would open what was denied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
@@ -194,7 +196,7 @@ pub struct Rule {
     /// Which record types, at most [`RULE_TYPES_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub types: Vec<RecordType>,
-    /// Which records by ID, at most [`RULE_RECORDS_MAX`].
+    /// Which records by ID, at most [`RULE_RECORDS_MAX`]. A denial covers their other versions too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<RecordId>,
     /// Whose data, at most [`RULE_LIST_MAX`].
@@ -295,9 +297,36 @@ impl Rule {
         purpose: Purpose,
         project: Option<&ProjectCode>,
     ) -> Option<ReasonCode> {
+        let named = self.records.is_empty() || self.records.contains(&record.record_id);
+        self.misses_if(named, reader, record, purpose, project)
+    }
+
+    /// The same where one of [`Self::records`] is known to be a version of `record`.
+    #[must_use]
+    pub fn misses_version(
+        &self,
+        reader: &Participant,
+        record: &RecordPrivate,
+        purpose: Purpose,
+        project: Option<&ProjectCode>,
+    ) -> Option<ReasonCode> {
+        match self.decision {
+            Decision::Permit => self.misses(reader, record, purpose, project),
+            Decision::Deny => self.misses_if(true, reader, record, purpose, project),
+        }
+    }
+
+    fn misses_if(
+        &self,
+        named: bool,
+        reader: &Participant,
+        record: &RecordPrivate,
+        purpose: Purpose,
+        project: Option<&ProjectCode>,
+    ) -> Option<ReasonCode> {
         if !self.grantee.includes(reader) {
             Some(ReasonCode::GranteeMismatch)
-        } else if !self.names_record(record) {
+        } else if !named || !self.covers_source(record) {
             Some(ReasonCode::TypeNotCovered)
         } else if !self.covers_labels(record) {
             Some(ReasonCode::LabelNotCovered)
@@ -310,10 +339,9 @@ impl Rule {
         }
     }
 
-    fn names_record(&self, record: &RecordPrivate) -> bool {
+    fn covers_source(&self, record: &RecordPrivate) -> bool {
         let context = record.context.as_ref();
         (self.types.is_empty() || self.types.contains(&record.record_type))
-            && (self.records.is_empty() || self.records.contains(&record.record_id))
             && (self.authors.is_empty() || self.authors.iter().any(|author| author.made(record)))
             && (self.contexts.is_empty() || context.is_some_and(|c| self.contexts.contains(c)))
     }

@@ -183,7 +183,7 @@ pub(crate) async fn list(client: &Client, args: &GrantsList, out: Output) -> Res
     };
     let grants = client.grants(filter).await?;
     let heads = [
-        "GRANT", "SAYS", "TO", "DATA", "PURPOSES", "FROM", "UNTIL", "STATUS",
+        "GRANT", "SAYS", "TO", "DATA", "PURPOSES", "FROM", "UNTIL", "STATUS", "GIVEN BY",
     ];
     out.list(&grants, heads, |entry: &GrantEntry| {
         let grant = &entry.grant;
@@ -196,9 +196,18 @@ pub(crate) async fn list(client: &Client, args: &GrantsList, out: Output) -> Res
             grant.valid_from.to_string(),
             wording::end(grant.valid_until),
             format!("{:?}", entry.status).to_lowercase(),
+            giver(entry),
         ]
     })?;
     Ok(())
+}
+
+/// Who gave a grant: the patient, or a guardian with its delegation.
+fn giver(entry: &GrantEntry) -> String {
+    match entry.delegation_id {
+        None => "patient".to_owned(),
+        Some(delegation) => format!("guardian {} by {delegation}", entry.given_by),
+    }
 }
 
 pub(crate) async fn share(client: &Client, args: &GrantsShare, out: Output) -> Result<()> {

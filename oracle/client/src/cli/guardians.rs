@@ -136,12 +136,18 @@ pub(crate) async fn remove(client: &Client, args: &GuardiansRemove, out: Output)
             delegation_id: args.delegation,
             patient,
             guardian,
+            end_grants: args.end_grants,
         })
         .await?;
+    let ended = if args.end_grants {
+        ", and no permit that it gave opens anything"
+    } else {
+        "; what it permitted stays: salus grants list"
+    };
     out.recorded(
         &[("delegation_id", &args.delegation.to_string())],
         &recorded,
-        &format!("{guardian} no longer acts for the patient"),
+        &format!("{guardian} no longer acts for the patient{ended}"),
     )?;
     Ok(())
 }

@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use contract_interface::{
     AuthorizeRead, Confidentiality, DeviceRegistration, Digest, Grant, GrantAccess, GrantId,
-    Grantee, KeyWrap, Nonce, ParticipantId, ParticipantRegistration, Period, Purpose, ReasonCode,
-    RecordEntry, RecordId, RecordPrivate, RecordWraps, RegisterRecords, RequestBody, RevokeAccess,
-    Role, Rule, Salt, SignedRequest, Source, Status, UtcTime, canonical_json,
+    Grantee, Jwk, KeyWrap, Nonce, ParticipantId, ParticipantRegistration, Period, Purpose,
+    ReasonCode, RecordEntry, RecordId, RecordPrivate, RecordWraps, RegisterRecords, RequestBody,
+    RevokeAccess, Role, Rule, Salt, SignedRequest, Source, Status, UtcTime, canonical_json,
     names::{attributes, collections, transactions, transient},
 };
 use fabric_msp::{NodeOu, SigningIdentity, jws};
@@ -25,11 +25,19 @@ const DEVICE: &str = "hr-0042";
 const START_SECONDS: i64 = 86_400;
 /// Records in one transaction; as many as an oracle sends at once.
 const BATCH: u32 = 500;
+/// Bits of the patient's key.
+const RSA_BITS: usize = 3072;
 
 /// Someone with a certificate.
 struct Person {
     id: ParticipantId,
     identity: SigningIdentity,
+}
+
+/// A public key for the patient, without whom records are not taken.
+fn public_key() -> Result<Jwk> {
+    let key = sealed_object::PrivateKey::generate(RSA_BITS)?;
+    Ok(serde_json::from_str(&key.public_key().to_jwk())?)
 }
 
 /// Who signs a request.
@@ -88,11 +96,15 @@ impl Channel {
             (Role::Patient, channel.patient.id, pem(&channel.patient)),
             (Role::Provider, channel.provider.id, pem(&channel.provider)),
         ] {
+            let encryption_key = match role {
+                Role::Patient => Some(public_key()?),
+                _ => None,
+            };
             let registration = ParticipantRegistration {
                 participant_id: id,
                 role,
                 certificate,
-                encryption_key: None,
+                encryption_key,
                 status: Status::Active,
             };
             let tx = Tx::submit(transactions::REGISTER_PARTICIPANT)

@@ -3,7 +3,8 @@ use contract_interface::access::{
     AccessRequestPage, AccessRequestStatus, Delegation, DelegationBasis, Happening, NoticeFilter,
     NoticePage, Power,
 };
-use contract_interface::names::{events, transactions};
+use contract_interface::limits::{ACCESS_REQUESTS_OF_DAY_MAX, ACCESS_REQUESTS_OPEN_MAX};
+use contract_interface::names::{collections, events, transactions};
 use contract_interface::{
     AccessRequestId, Delegate, DelegationId, ErrorCode, Grantee, Pseudonym, Purpose, RefuseAccess,
     RequestAccess,
@@ -234,4 +235,88 @@ async fn requests_are_listed_to_those_whom_they_concern() {
     world
         .refused(Oracle1, neither, ErrorCode::InvalidArgument)
         .await;
+}
+
+#[tokio::test]
+async fn a_provider_has_few_open_requests_to_one_patient() {
+    let mut world = World::populated().await;
+    let mut open = Vec::new();
+    for _ in 0..ACCESS_REQUESTS_OPEN_MAX {
+        open.push(asked(&mut world, Provider2).await.request_id);
+    }
+    let too_many = ErrorCode::TooManyAccessRequests;
+    let more = request_for(&mut world, Patient.pseudonym());
+    let tx = ask(&mut world, Provider2, &more);
+    world.refused(Oracle1, tx, too_many).await;
+    // Another provider, and another patient, are not concerned.
+    asked(&mut world, Provider1).await;
+    let other = request_for(&mut world, OtherPatient.pseudonym());
+    let tx = ask(&mut world, Provider2, &other);
+    world.ok(Oracle1, tx).await;
+
+    // Either answer makes room for one.
+    let tx = refuse(&mut world, Patient, open[0], None);
+    world.ok(Oracle1, tx).await;
+    let tx = ask(&mut world, Provider2, &more);
+    world.ok(Oracle1, tx).await;
+    let more = request_for(&mut world, Patient.pseudonym());
+    let tx = ask(&mut world, Provider2, &more);
+    world.refused(Oracle1, tx, too_many).await;
+    let mut grant = world.grant(Grantee::Participant(Provider2.id()));
+    grant.in_reply_to = Some(open[1]);
+    let tx = world.grant_access(Patient, &grant);
+    world.ok(Oracle1, tx).await;
+    let tx = ask(&mut world, Provider2, &more);
+    world.ok(Oracle1, tx).await;
+
+    // What is no longer wished for makes room too.
+    let more = request_for(&mut world, Patient.pseudonym());
+    let tx = ask(&mut world, Provider2, &more);
+    world.refused(Oracle1, tx, too_many).await;
+    world.now += 86_400;
+    let more = request_for(&mut world, Patient.pseudonym());
+    let tx = ask(&mut world, Provider2, &more);
+    world.ok(Oracle1, tx).await;
+}
+
+#[tokio::test]
+async fn a_provider_asks_so_often_a_day() {
+    let mut world = World::populated().await;
+    world.now -= world.now.rem_euclid(86_400);
+    for n in 0..ACCESS_REQUESTS_OF_DAY_MAX {
+        let mut patient = [0xaa; 16];
+        patient[..4].copy_from_slice(&n.to_be_bytes());
+        let request = request_for(&mut world, Pseudonym::from_bytes(patient));
+        let tx = ask(&mut world, Provider2, &request);
+        world.ok(Oracle1, tx).await;
+    }
+    let too_many = ErrorCode::TooManyAccessRequests;
+    for later in [0, 86_399] {
+        world.now += later;
+        let more = request_for(&mut world, Patient.pseudonym());
+        let tx = ask(&mut world, Provider2, &more);
+        world.refused(Oracle1, tx, too_many).await;
+    }
+    asked(&mut world, Provider1).await;
+    world.now += 1;
+    asked(&mut world, Provider2).await;
+    // Who goes back a day does not get that day's share again.
+    world.now -= 1;
+    for _ in 1..ACCESS_REQUESTS_OPEN_MAX {
+        asked(&mut world, Provider2).await;
+    }
+    let key = world.ledger.private_keys(collections::RECORDS);
+    let counts: Vec<serde_json::Value> = key
+        .iter()
+        .filter(|key| key.starts_with("\0request~day\0"))
+        .map(|key| {
+            let value = world.ledger.private_state(collections::RECORDS, key);
+            serde_json::from_slice(&value.unwrap()).unwrap()
+        })
+        .collect();
+    let made: Vec<_> = counts
+        .iter()
+        .map(|c| c["value"]["requests"].clone())
+        .collect();
+    assert!(made.contains(&ACCESS_REQUESTS_OPEN_MAX.into()), "{made:?}");
 }

@@ -50,6 +50,7 @@ async fn dismiss(world: &mut World, delegation: &Delegation) {
         delegation_id: delegation.delegation_id,
         patient: delegation.patient,
         guardian: delegation.guardian,
+        end_grants: false,
     });
     let tx = world.signed(Patient, &request);
     world.ok(Oracle1, tx).await;

@@ -1,13 +1,15 @@
+use std::collections::BTreeMap;
+
 use contract_interface::access::{
     Delegation, DelegationBasis, DelegationChanged, DelegationEntry, DelegationFilter,
     DelegationPage, Happening, NoticeFilter, NoticePage, Power,
 };
 use contract_interface::names::{events, transactions};
 use contract_interface::{
-    Delegate, DelegationId, ErrorCode, GrantAccess, GrantStatus, Grantee, PageRequest, Purpose,
-    ReasonCode, RevokeDelegation, Role, Status,
+    Delegate, DelegationId, ErrorCode, GrantAccess, GrantFilter, GrantId, GrantPage, GrantStatus,
+    Grantee, PageRequest, Purpose, ReasonCode, RevokeDelegation, Role, Rule, Status,
 };
-use fabric_shim::testing::Tx;
+use fabric_shim::testing::{Tx, ValidationCode};
 
 use crate::testing::Who::*;
 use crate::testing::*;
@@ -36,6 +38,7 @@ fn revoke(world: &mut World, signer: Who, delegation: &Delegation) -> Tx {
         delegation_id: delegation.delegation_id,
         patient: delegation.patient,
         guardian: delegation.guardian,
+        end_grants: false,
     });
     world.signed(signer, &request)
 }
@@ -345,4 +348,136 @@ async fn patient_and_guardian_are_told() {
         let told: Vec<_> = page.notices.iter().map(|n| n.happening.clone()).collect();
         assert_eq!(told, [happening.clone(), happening.clone()], "{who:?}");
     }
+}
+
+/// Has the guardian permit and deny something in the patient's name.
+async fn rules_by_guardian(world: &mut World) -> [GrantId; 2] {
+    let patient = Some(Patient.pseudonym());
+    let permit = world.grant(Grantee::Participant(Provider1.id()));
+    let denial = world.grant_of(Rule::deny(Grantee::Participant(Provider2.id())));
+    for grant in [&permit, &denial] {
+        let request = world.request(GrantAccess {
+            grant: grant.clone(),
+            patient,
+        });
+        let tx = world.signed(Guardian, &request);
+        world.ok(Oracle1, tx).await;
+    }
+    [permit.grant_id, denial.grant_id]
+}
+
+fn end_grants(world: &mut World, signer: Who, delegation: &Delegation) -> Tx {
+    let request = world.request(RevokeDelegation {
+        delegation_id: delegation.delegation_id,
+        patient: delegation.patient,
+        guardian: delegation.guardian,
+        end_grants: true,
+    });
+    world.signed(signer, &request)
+}
+
+/// What the patient is told of each grant: who gave it, and whether it stands.
+async fn standing(world: &mut World) -> BTreeMap<GrantId, (bool, GrantStatus)> {
+    let filter = GrantFilter {
+        patient: Some(Patient.pseudonym()),
+        ..GrantFilter::default()
+    };
+    let tx = for_caller(query(transactions::LIST_GRANTS, &filter), Patient);
+    let page: GrantPage = world.get(Oracle1, tx).await;
+    let told = page.grants.into_iter().map(|entry| {
+        let by_guardian = entry.delegation_id.is_some();
+        (entry.grant.grant_id, (by_guardian, entry.status))
+    });
+    told.collect()
+}
+
+#[tokio::test]
+async fn what_a_guardian_gave_outlives_the_delegation_until_the_patient_ends_it() {
+    let (mut world, record) = World::with_record().await;
+    let id = record.record_id;
+    let mine = world.grant(Grantee::Anyone);
+    let tx = world.grant_access(Patient, &mine);
+    world.ok(Oracle1, tx).await;
+    let delegation = given(&mut world, Guardian, &[Power::Grant]).await;
+    let [permit, denial] = rules_by_guardian(&mut world).await;
+    let tx = revoke(&mut world, Patient, &delegation);
+    world.ok(Oracle1, tx).await;
+    let active = GrantStatus::Active;
+    let told = standing(&mut world).await;
+    assert_eq!(told[&mine.grant_id], (false, active));
+    assert_eq!(told[&permit], (true, active));
+    let tx = world.revoke_access(Patient, mine.grant_id);
+    world.ok(Oracle1, tx).await;
+    let reason = world.read(Provider1, id, Purpose::Treat).await;
+    assert_eq!(reason, ReasonCode::Granted);
+
+    // Afterwards, in one call. Denials stay: their end would open something.
+    let tx = end_grants(&mut world, Patient, &delegation);
+    world.ok(Oracle1, tx).await;
+    world.now += 1;
+    let reason = world.read(Provider1, id, Purpose::Treat).await;
+    assert_eq!(reason, ReasonCode::GrantRevoked);
+    let reason = world.read(Provider2, id, Purpose::Treat).await;
+    assert_eq!(reason, ReasonCode::GrantDenies);
+    let told = standing(&mut world).await;
+    assert_eq!(told[&permit], (true, GrantStatus::Revoked));
+    assert_eq!(told[&denial], (true, active));
+    let tx = end_grants(&mut world, Patient, &delegation);
+    world.refused(Oracle1, tx, ErrorCode::StateConflict).await;
+    // Room in the slot is made as ever.
+    let tx = world.revoke_access(Patient, permit);
+    world.ok(Oracle1, tx).await;
+}
+
+#[tokio::test]
+async fn a_delegation_ends_together_with_what_was_given_under_it_and_nothing_else() {
+    let (mut world, record) = World::with_record().await;
+    let id = record.record_id;
+    let first = given(&mut world, Guardian, &[Power::Grant]).await;
+    rules_by_guardian(&mut world).await;
+    let second = given(&mut world, Guardian, &[Power::Grant]).await;
+    let [later, _] = rules_by_guardian(&mut world).await;
+    // The first was replaced, and can be named still, but not by a stranger.
+    for signer in [OtherPatient, Provider1] {
+        let tx = end_grants(&mut world, signer, &first);
+        let missing = ErrorCode::DelegationNotFound;
+        world.refused(Oracle1, tx, missing).await;
+    }
+    let tx = end_grants(&mut world, Patient, &first);
+    world.ok(Oracle1, tx).await;
+    let standing_now = |told: BTreeMap<GrantId, (bool, GrantStatus)>| {
+        let stands = |(_, (_, status)): &(_, (bool, GrantStatus))| *status == GrantStatus::Active;
+        told.into_iter().filter(stands).count()
+    };
+    // Two denials, and the permit under the second delegation.
+    assert_eq!(standing_now(standing(&mut world).await), 3);
+    assert_eq!(standing(&mut world).await[&later].1, GrantStatus::Active);
+    let reason = world.read(Provider1, id, Purpose::Treat).await;
+    assert_eq!(reason, ReasonCode::Granted);
+    let tx = end_grants(&mut world, Admin1, &second);
+    world.ok(Oracle1, tx).await;
+    world.now += 1;
+    let reason = world.read(Provider1, id, Purpose::Treat).await;
+    assert_eq!(reason, ReasonCode::GrantRevoked);
+    let guardian = DelegationFilter {
+        patient: Some(Patient.pseudonym()),
+        ..DelegationFilter::default()
+    };
+    let entries = listed(&mut world, Patient, &guardian).await;
+    assert_eq!(entries[0].status, GrantStatus::Revoked);
+}
+
+#[tokio::test]
+async fn a_read_endorsed_before_the_end_of_a_guardians_permits_is_not_valid_after_it() {
+    let (mut world, record) = World::with_record().await;
+    let delegation = given(&mut world, Guardian, &[Power::Grant]).await;
+    rules_by_guardian(&mut world).await;
+    let tx = end_grants(&mut world, Patient, &delegation);
+    let end = world.simulate(Oracle1, tx).await;
+    let tx = world.authorize_read(Provider1, record.record_id, Purpose::Treat);
+    let read = world.simulate(Oracle1, tx).await;
+    assert_eq!(
+        world.ledger.commit(&[end, read]),
+        [ValidationCode::Valid, ValidationCode::MvccReadConflict]
+    );
 }

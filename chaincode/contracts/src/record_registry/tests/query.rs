@@ -1,8 +1,10 @@
 use contract_interface::access::GrantPeriod;
-use contract_interface::names::transactions;
+use contract_interface::limits::PAGE_KEYS_SCANNED_MAX;
+use contract_interface::names::{collections, transactions};
+use contract_interface::record::ErasureBasis;
 use contract_interface::{
-    ErrorCode, Grantee, PageRequest, PageToken, Purpose, Record, RecordFilter, RecordId,
-    RecordPage, RecordWraps, Role, Rule, UtcTime,
+    EraseRecord, ErrorCode, Grantee, PageRequest, PageToken, Purpose, Record, RecordFilter,
+    RecordId, RecordPage, RecordWraps, Role, Rule, UtcTime,
 };
 use fabric_shim::testing::Tx;
 
@@ -384,4 +386,62 @@ async fn a_provider_sees_what_some_purpose_would_open_now() {
         listed(&mut world, through(Provider1), filter()).await,
         NOTHING
     );
+}
+
+/// What ended long after the hour asked for is not looked at, however much there is; a long record
+/// that began before is found for all that.
+#[tokio::test]
+async fn an_hours_records_are_one_page_whatever_came_later() {
+    let mut world = World::populated().await;
+    let later = u32::try_from(PAGE_KEYS_SCANNED_MAX).unwrap() + 100;
+    let mut records: Vec<_> = (1..=later).map(|n| world.record(n)).collect();
+    // Of those found, one is a day long to the second, and one ends after all others.
+    records[24].period.start = records[0].period.end;
+    records[30].period.start = records[5].period.start;
+    let mut long = world.record(later + 1);
+    long.period.start = records[0].period.start;
+    let mut typed = world.record(later + 2);
+    typed.period.start = records[0].period.start;
+    typed.record_type = "8480-6".parse().unwrap();
+    records.extend([long.clone(), typed.clone()]);
+    for batch in records.chunks(500) {
+        let tx = world.register_records(batch);
+        world.ok(Oracle1, tx).await;
+    }
+    let at = |records: &[Record]| -> Vec<RecordId> {
+        records.iter().map(|r| r.metadata.record_id).collect()
+    };
+    let id = |n: usize| records[n - 1].record_id;
+    let of_hour = RecordFilter {
+        from: hour(1),
+        to: hour(1),
+        ..filter()
+    };
+    let page: RecordPage = world.get(Oracle2, query(LIST, &of_hour)).await;
+    let expected = [id(1), id(2), id(25), long.record_id, typed.record_id];
+    assert_eq!(at(&page.records), expected);
+    assert_eq!(page.next_page_token, None);
+    let of_type = RecordFilter {
+        record_type: Some("8480-6".parse().unwrap()),
+        ..of_hour.clone()
+    };
+    let page: RecordPage = world.get(Oracle2, query(LIST, &of_type)).await;
+    assert_eq!(at(&page.records), [typed.record_id]);
+    // Pages go on from one index into the other.
+    let mut small = of_hour.clone();
+    small.page.page_size = Some(2);
+    let numbers = listed(&mut world, as_oracle, small).await;
+    assert_eq!(numbers.len(), expected.len());
+    // An erased long record leaves its index too.
+    let request = world.request(EraseRecord {
+        record_id: long.record_id,
+        basis: ErasureBasis::PatientRequest,
+    });
+    let tx = world.signed(Patient, &request);
+    world.ok(Oracle1, tx).await;
+    let keys = world.ledger.private_keys(collections::RECORDS);
+    let long_id = long.record_id.to_string();
+    let left = keys.iter().filter(|key| key.contains(&long_id));
+    assert_eq!(left.count(), 0);
+    assert!(keys.iter().any(|key| key.starts_with("\0record~long\0")));
 }

@@ -3,7 +3,7 @@ use contract_interface::names::{collections, events, transactions, transient};
 use contract_interface::record::RecordsRegistered;
 use contract_interface::{
     DeviceRegistration, Digest, ErrorCode, GrantId, Period, Purpose, Record, RecordEntry, RecordId,
-    RecordPrivate, RecordStatus, RecordWraps, RegisterRecords, RegisterRecordsResult, Source,
+    RecordPrivate, RecordStatus, RecordWraps, RegisterRecords, RegisterRecordsResult, Role, Source,
     Status, UtcTime,
 };
 use fabric_shim::testing::{Tx, TxResult, ValidationCode};
@@ -483,4 +483,40 @@ async fn a_peer_that_lacks_the_private_value_asks_to_try_again() {
     world
         .refused(Oracle1, tx, ErrorCode::LedgerUnavailable)
         .await;
+}
+
+#[tokio::test]
+async fn a_patient_without_a_key_has_no_records_until_it_has_one() {
+    let mut world = World::populated().await;
+    let mut registration = world.registration(Nobody, Role::Patient);
+    let key = registration.encryption_key.take();
+    let tx = world.register_participant(registration.clone());
+    world.ok(Oracle1, tx).await;
+    let mut device = world.device();
+    device.device_id = "hr-0043".parse().unwrap();
+    device.patient = Nobody.pseudonym();
+    let tx = world.register_device(&device);
+    world.ok(Oracle1, tx).await;
+    let others = world.record(1);
+    let keyless = RecordPrivate {
+        patient: Nobody.pseudonym(),
+        source: Source::DeviceId(device.device_id),
+        ..world.record(2)
+    };
+    let both = [others.clone(), keyless.clone()];
+    let tx = world.register_records(&both);
+    let missing = ErrorCode::PatientKeyMissing;
+    let message = world.refused(Oracle1, tx, missing).await;
+    assert!(
+        message.contains(&keyless.record_id.to_string()),
+        "{message}"
+    );
+    assert!(!message.contains(&Nobody.pseudonym().to_string()));
+    assert!(!missing.is_retryable());
+
+    registration.encryption_key = key;
+    let tx = world.register_participant(registration);
+    world.ok(Oracle1, tx).await;
+    let tx = world.register_records(&both);
+    assert_eq!(result_of(&world.ok(Oracle1, tx).await), (2, 0));
 }

@@ -136,7 +136,7 @@ fn an_emergency_opens_what_no_rule_closes_for_emergencies() {
             policies,
             grants,
             emergency,
-            delegation: None,
+            ..Basis::default()
         };
         let verdict = decide(&basis, Purpose::Btg);
         assert_eq!(verdict.reason, expected, "{basis:?}");

@@ -273,6 +273,34 @@ fn a_denial_without_purposes_is_for_all_but_emergencies() {
 }
 
 #[test]
+fn a_denial_of_a_version_is_for_all_and_a_permit_is_not() {
+    let provider = reader(Role::Provider, 2);
+    let other = vec![RecordId::from_bytes([0xee; 16])];
+    let denial = Rule {
+        records: other.clone(),
+        ..deny()
+    };
+    let permit = Rule {
+        records: other,
+        ..treat()
+    };
+    let purpose = Purpose::Treat;
+    for (rule, applies) in [(&denial, true), (&permit, false)] {
+        let missed = rule.misses(&provider, &record(), purpose, None);
+        assert_eq!(missed, Some(ReasonCode::TypeNotCovered));
+        let missed = rule.misses_version(&provider, &record(), purpose, None);
+        assert_eq!(missed.is_none(), applies);
+    }
+    // All else that the denial names is asked for still.
+    let elsewhere = Rule {
+        types: vec!["8480-6".parse().unwrap()],
+        ..denial
+    };
+    let missed = elsewhere.misses_version(&provider, &record(), purpose, None);
+    assert_eq!(missed, Some(ReasonCode::TypeNotCovered));
+}
+
+#[test]
 fn a_project_opens_its_own_door_only() {
     let project = |text: &str| text.parse::<ProjectCode>().unwrap();
     let mut named = treat();

@@ -249,6 +249,10 @@ pub(crate) struct GuardiansList {
 pub(crate) struct GuardiansRemove {
     /// The delegation, as `guardians list` names it.
     pub(crate) delegation: DelegationId,
+    /// End every permit that the guardian gave under it, too. Else these stay, as validly given.
+    /// It may be asked for later as well.
+    #[arg(long)]
+    pub(crate) end_grants: bool,
     /// For which patient the guardian acts; yourself, if left out.
     #[arg(long, value_name = "PSEUDONYM")]
     pub(crate) patient: Option<Pseudonym>,

@@ -109,7 +109,8 @@ pub(crate) struct EmergenciesReview {
 
 #[derive(Debug, Args)]
 pub(crate) struct NoticesArgs {
-    /// Only of this time or later.
+    /// Only of this time or later. To see what is new, name the latest time that you saw less ten
+    /// minutes: notices may come that far out of order.
     #[arg(long, value_name = "TIME")]
     pub(crate) from: Option<UtcTime>,
 }

@@ -263,6 +263,7 @@ impl Table {
                 .collect(),
             delegation: self.delegation(expected, &case.reader),
             emergency: self.emergency(case, at),
+            ..Basis::default()
         };
         let question = Question {
             reader: &self.reader(&case.reader),

@@ -89,6 +89,13 @@ fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::TooManyRules => {
             "Revoke or withdraw one that is no longer needed, then try again."
         }
+        ErrorCode::TooManyAccessRequests => {
+            "Wait until the patient answers one, or for the next day (UTC)."
+        }
+        ErrorCode::PatientKeyMissing => {
+            "Register the patient's encryption key, or let the patient do so with `salus keys \
+             rotate`; then send it again."
+        }
         ErrorCode::CertificateForeign => {
             "An oracle registers people with certificates of its own organisation's authority only."
         }

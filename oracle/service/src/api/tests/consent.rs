@@ -95,6 +95,7 @@ fn requests(world: &World, signer: &str, iat: UtcTime) -> Vec<(&'static str, Str
         delegation_id: id(),
         patient: id(),
         guardian: id(),
+        end_grants: false,
     };
     let review = ReviewEmergency {
         emergency_id: id(),
