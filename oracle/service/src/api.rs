@@ -44,6 +44,7 @@ pub use self::{openapi::document as openapi_document, server::ServerError};
 use fabric_msp::SigningIdentity;
 use sealed_object::PublicKey;
 
+use crate::enrolment::Enrolments;
 use crate::ingest::directory::DeviceDirectory;
 use crate::jobs::Board;
 use crate::ledger::Ledger;
@@ -61,6 +62,8 @@ pub(crate) struct Api {
     pub(crate) callers: Callers,
     /// What the way in remembers of devices and patients; told to forget what is changed here.
     pub(crate) devices: Arc<DeviceDirectory>,
+    /// How devices get certificates, if this oracle has the device CA.
+    pub(crate) enrolments: Option<Arc<Enrolments>>,
     /// The way to what is in a record.
     pub(crate) opener: Opener,
     /// Whether the organisation's policy lets the oracle open records for permitted readers.

@@ -41,6 +41,8 @@ pub struct Config {
     pub mqtt: Option<MqttConfig>,
     /// Where people query; present if the role serves people.
     pub rest: Option<RestConfig>,
+    /// How devices get certificates; absent, not from this oracle.
+    pub enrolment: Option<EnrolmentConfig>,
     /// Where acknowledged readings wait until they are on the ledger; present if the role takes
     /// readings.
     pub journal: Option<JournalConfig>,
@@ -177,6 +179,21 @@ pub struct CallerOrganization {
     pub msp_dir: PathBuf,
 }
 
+/// `[enrolment]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolmentConfig {
+    /// `ca_certificate_file`: PEM of the CA that certifies devices; the devices' MSP must know it.
+    pub ca_certificate_file: PathBuf,
+    /// `ca_key_file`: PEM of its P-256 key, readable by its owner only.
+    pub ca_key_file: PathBuf,
+    /// `dir`: folder of open tokens and answered renewals.
+    pub dir: PathBuf,
+    /// `validity`: how long a device's certificate is good.
+    pub validity: Duration,
+    /// `token_lifetime`: how long a token is good at most, and unless less is asked for.
+    pub token_lifetime: Duration,
+}
+
 /// `[journal]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalConfig {
@@ -226,6 +243,10 @@ pub const DEFAULT_MAX_BODY: u64 = 256 << 10;
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Default of `[rest] stall_timeout`.
 pub const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Default of `[enrolment] validity`.
+pub const DEFAULT_DEVICE_VALIDITY: Duration = Duration::from_secs(365 * 86_400);
+/// Default of `[enrolment] token_lifetime`.
+pub const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(86_400);
 /// Default of `[journal] max_bytes`.
 pub const DEFAULT_JOURNAL_BYTES: u64 = 4 << 30;
 /// Default of `[journal] fsync_window`.
@@ -352,6 +373,7 @@ impl Config {
             fabric,
             mqtt,
             rest,
+            enrolment,
             ..
         } = self;
         let mut wanted: Vec<(String, &Path)> = vec![("identity.msp_dir".into(), &identity.msp_dir)];
@@ -387,6 +409,13 @@ impl Config {
                     &organization.msp_dir,
                 ));
             }
+        }
+        if let Some(enrolment) = enrolment {
+            wanted.push((
+                "enrolment.ca_certificate_file".into(),
+                &enrolment.ca_certificate_file,
+            ));
+            wanted.push(("enrolment.ca_key_file".into(), &enrolment.ca_key_file));
         }
         wanted
             .into_iter()

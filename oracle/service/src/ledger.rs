@@ -14,6 +14,7 @@ mod registration;
 mod signed;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use aws_lc_rs::rand;
 use contract_interface::{Salt, canonical_json, names::transient};
@@ -29,6 +30,7 @@ pub use self::registration::{Registered, RegistrationBatch};
 pub use self::signed::DecidedRead;
 
 use crate::config::FabricConfig;
+use crate::metrics::{ledger_failure, observe_upstream};
 
 /// Bytes of the salt in a submitted transaction's transient map.
 const SALT_BYTES: usize = 32;
@@ -136,8 +138,14 @@ impl Ledger {
 
     /// Evaluates one transaction and reads its JSON answer.
     async fn evaluate<T: DeserializeOwned>(&self, call: Call) -> Result<T, LedgerError> {
-        let answer = self.contract.evaluate(call).await?;
-        serde_json::from_slice(&answer).map_err(LedgerError::Answer)
+        let began = Instant::now();
+        let answer = self.contract.evaluate(call).await;
+        let read = answer
+            .map_err(LedgerError::from)
+            .and_then(|answer| serde_json::from_slice(&answer).map_err(LedgerError::Answer));
+        let failure = read.as_ref().err().and_then(ledger_failure);
+        observe_upstream("fabric", "evaluate", began, failure);
+        read
     }
 
     /// Submits one transaction, endorsing anew after conflicts, and reads its JSON answer.
@@ -145,15 +153,21 @@ impl Ledger {
         &self,
         call: impl Fn() -> Call,
     ) -> Result<Receipt<T>, LedgerError> {
-        let committed = self
+        let began = Instant::now();
+        let submitted = self
             .contract
             .submit_with_retry(call, RetryPolicy::default())
-            .await?;
-        Ok(Receipt {
-            result: serde_json::from_slice(&committed.result).map_err(LedgerError::Answer)?,
-            transaction_id: committed.transaction_id,
-            block_number: committed.block_number,
-        })
+            .await;
+        let receipt = submitted.map_err(LedgerError::from).and_then(|committed| {
+            Ok(Receipt {
+                result: serde_json::from_slice(&committed.result).map_err(LedgerError::Answer)?,
+                transaction_id: committed.transaction_id,
+                block_number: committed.block_number,
+            })
+        });
+        let failure = receipt.as_ref().err().and_then(ledger_failure);
+        observe_upstream("fabric", "submit", began, failure);
+        receipt
     }
 }
 

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use oracle::config::{Config, ConfigError, ServiceRole};
 use oracle::journal::inspect;
 use oracle::{Oracle, StartError};
@@ -23,8 +22,6 @@ const EXIT_DAMAGED: u8 = 65;
 /// What is logged unless RUST_LOG says otherwise. rumqttd logs packets with their payload, so its
 /// messages are never shown.
 const DEFAULT_FILTER: &str = "info";
-/// Upper bounds of the buckets that durations are counted in, seconds.
-const SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 /// Switched off whatever RUST_LOG says.
 const NEVER_LOGGED: [&str; 1] = ["rumqttd=off"];
 
@@ -143,11 +140,11 @@ fn serve(file: &Serve) -> anyhow::Result<()> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed"))?;
-    let metrics = PrometheusBuilder::new()
-        .set_buckets(&SECONDS)
-        .context("the buckets are not increasing")?
+    let metrics = oracle::metrics::builder()
+        .context("the buckets of a metric cannot be used")?
         .install_recorder()
         .context("metrics cannot be recorded")?;
+    oracle::metrics::declare();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

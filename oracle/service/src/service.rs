@@ -21,7 +21,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Callers, HealthPort, Probes, Readiness, Routes, Server, ServerError};
+use crate::clock;
 use crate::config::{Config, Custody};
+use crate::enrolment::{Authority, AuthorityError, Enrolments};
 use crate::identity::{self, Identity, IdentityLoadError};
 use crate::ingest::directory::DeviceDirectory;
 use crate::ingest::intake::Intake;
@@ -29,6 +31,7 @@ use crate::ingest::mqtt::{BoundFront, Delivery, DeliveryError, FrontError, Limit
 use crate::jobs::{self, Board, Jobs};
 use crate::journal::{self, Journal, JournalError};
 use crate::ledger::{Ledger, LedgerError};
+use crate::metrics::{Crls, Files, Watch};
 use crate::open::Opener;
 use crate::pipeline::{self, Pipeline, PipelineError};
 use crate::refusals::Refusals;
@@ -54,6 +57,15 @@ pub enum StartError {
     /// The MSP folder of an organisation whose people may call.
     #[error("an MSP folder of [rest] organizations cannot be used")]
     Callers(#[source] fabric_msp::MspError),
+    /// The device CA.
+    #[error("devices cannot be enrolled")]
+    Enrolment(#[from] AuthorityError),
+    /// Devices renew certificates over REST, where the own organisation must be known.
+    #[error("[enrolment] needs {msp_id} among the [rest] organizations")]
+    NoOwnMsp {
+        /// The own organisation.
+        msp_id: String,
+    },
     /// The organisation's name is none that records can bear.
     #[error("the MSP ID {msp_id} has characters that no record can name")]
     MspId {
@@ -193,6 +205,14 @@ impl Oracle {
         }
         let noting = refusals.run(base.stop.clone());
         base.parts.spawn(named("the log of refusals", noting));
+        let watch = Watch {
+            readiness: readiness.clone(),
+            journal: journal.clone(),
+            certificates: certificates_that_end(&config),
+            crls: revocation_lists(&config),
+        };
+        let watching = watch.run(base.stop.clone());
+        base.parts.spawn(named("the watch for metrics", watching));
         let metrics = tidy_metrics(metrics, base.stop.clone());
         base.parts.spawn(named("metrics", metrics));
         if let Some(ingest) = ingest {
@@ -336,6 +356,7 @@ impl Base {
             return Ok(None);
         };
         let callers = Callers::load(&rest.organizations).map_err(StartError::Callers)?;
+        let enrolments = self.enrolments(config, &callers)?;
         let board = Board::default();
         let jobs = Jobs::new(jobs::Parts {
             config: config.jobs.clone(),
@@ -350,6 +371,7 @@ impl Base {
             ledger: self.ledger.clone(),
             callers,
             devices: Arc::clone(&self.devices),
+            enrolments,
             open_for_readers: rest.open_for_readers
                 && config.organization.custody == Custody::Organization,
             max_body: rest.max_body,
@@ -365,6 +387,31 @@ impl Base {
         });
         let server = Server::bind(rest, Routes::new(&api)).await?;
         Ok(Some(People { api, server, jobs }))
+    }
+
+    /// Opens the device CA, if this oracle has it.
+    fn enrolments(
+        &self,
+        config: &Config,
+        callers: &Callers,
+    ) -> Result<Option<Arc<Enrolments>>, StartError> {
+        let Some(enrolment) = &config.enrolment else {
+            return Ok(None);
+        };
+        let own = &config.organization.msp_id;
+        let msp = callers.msp(own).ok_or_else(|| StartError::NoOwnMsp {
+            msp_id: own.to_string(),
+        })?;
+        let now = clock::now().unix_seconds();
+        let authority = Authority::load(
+            &enrolment.ca_certificate_file,
+            &enrolment.ca_key_file,
+            &msp,
+            now,
+        )?;
+        let register = Arc::new(self.ledger.clone());
+        let enrolments = Enrolments::open(enrolment, authority, register)?;
+        Ok(Some(Arc::new(enrolments)))
     }
 
     fn run_ingest(&mut self, ingest: Ingest, interval: Duration) {
@@ -421,6 +468,35 @@ fn refusal_log(config: &Config) -> Option<PathBuf> {
     let beside = config.journal.as_ref();
     let beside = beside.map(|journal| journal.dir.join(DEFAULT_REFUSAL_LOG));
     rest.refusal_log.clone().or(beside)
+}
+
+/// Certificates whose end an operator has to know of.
+fn certificates_that_end(config: &Config) -> Files {
+    let mut files = vec![
+        ("identity", config.identity.msp_dir.clone()),
+        ("fabric-ca", config.fabric.tls_ca_file.clone()),
+    ];
+    if let Some(mqtt) = &config.mqtt {
+        files.push(("mqtt", mqtt.certificate_file.clone()));
+    }
+    if let Some(rest) = &config.rest {
+        files.push(("rest", rest.certificate_file.clone()));
+    }
+    if let Some(enrolment) = &config.enrolment {
+        files.push(("enrolment-ca", enrolment.ca_certificate_file.clone()));
+    }
+    files
+}
+
+/// The MSP folders whose revocation lists are in force here.
+fn revocation_lists(config: &Config) -> Crls {
+    let devices = config
+        .mqtt
+        .iter()
+        .map(|mqtt| ("own".to_owned(), mqtt.client_msp_dir.clone()));
+    let rest = config.rest.iter().flat_map(|rest| &rest.organizations);
+    let people = rest.map(|one| (one.msp_id.to_string(), one.msp_dir.clone()));
+    devices.chain(people).collect()
 }
 
 /// The first part that ended wrongly.

@@ -10,6 +10,8 @@ use crate::config::CallerOrganization;
 
 /// The attribute that says what someone is.
 const ROLE_ATTRIBUTE: &str = "salus.role";
+/// The attribute of staff who set up devices.
+const INSTALLER_ATTRIBUTE: &str = "salus.installer";
 
 /// The organisations whose people may call.
 #[derive(Debug)]
@@ -36,6 +38,11 @@ impl Caller {
     pub(crate) fn is_admin(&self) -> bool {
         self.node_ou == Some(NodeOu::Admin)
             || self.certificate.attribute(ROLE_ATTRIBUTE) == Some("admin")
+    }
+
+    /// Whether this is somebody who sets up devices, by attribute.
+    pub(crate) fn is_installer(&self) -> bool {
+        self.certificate.attribute(INSTALLER_ATTRIBUTE) == Some("true")
     }
 
     /// Whether this is an auditor, by attribute.
@@ -66,6 +73,12 @@ impl Callers {
         let fresh = read_msps(&self.organizations)?;
         *self.msps.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
+    }
+
+    /// The MSP of an organisation, as it is in force now.
+    pub(crate) fn msp(&self, msp_id: &MspId) -> Option<Msp> {
+        let msps = self.msps.read().unwrap_or_else(PoisonError::into_inner);
+        msps.iter().find(|msp| msp.msp_id() == msp_id).cloned()
     }
 
     /// Judges a certificate at a time.

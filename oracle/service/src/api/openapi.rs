@@ -8,8 +8,8 @@ use utoipa::openapi::PathItem;
 
 use crate::api::routes::{
     access, access_requests, audit, content, dead_letters, delegations, devices, emergencies,
-    erasure, evidence, grants, health, jobs, notices, participants, policies, reads, records,
-    refusals, uploads, wraps,
+    enrolments, erasure, evidence, grants, health, jobs, notices, participants, policies, reads,
+    records, refusals, uploads, wraps,
 };
 
 /// Every route there is; a test compares it with the router.
@@ -17,7 +17,7 @@ use crate::api::routes::{
 #[openapi(
     info(
         title = "Salus oracle",
-        description = "Patients' records: who takes part, which records there are, what is in them, who may read and who did. Every route under /v1 needs a client certificate of a participating organisation (mutual TLS).",
+        description = "Patients' records: who takes part, which records there are, what is in them, who may read and who did. Every route under /v1 needs a client certificate of a participating organisation (mutual TLS), apart from the one where a new device shows a token.",
     ),
     paths(
         participants::list,
@@ -27,6 +27,9 @@ use crate::api::routes::{
         devices::list,
         devices::one,
         devices::register,
+        enrolments::create,
+        enrolments::certify,
+        enrolments::renew,
         records::list,
         records::one,
         content::read,

@@ -124,6 +124,16 @@ impl Problem {
         .retry_later()
     }
 
+    /// Tokens are tried faster than a device does.
+    pub(crate) fn too_many_tries() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TOO_MANY_TRIES",
+            "Too many tokens have been tried of late. Wait a few seconds and try again.",
+        )
+        .retry_later()
+    }
+
     /// The answer did not begin in time.
     pub(crate) fn timeout() -> Self {
         Self::new(

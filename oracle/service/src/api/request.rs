@@ -22,14 +22,18 @@ use crate::api::Api;
 use crate::api::callers::Caller;
 use crate::api::context::{Peer, Query};
 use crate::api::problem::Problem;
+use crate::api::routes::enrolments;
 use crate::api::signed;
 use crate::clock;
+use crate::enrolment;
 use crate::ledger::{LedgerError, Viewer};
 
 /// Time for a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time between two parts of a request's body.
 const BODY_PART_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the body of a stranger who shows a token.
+const TOKEN_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Media type of a compact JWS (RFC 7515).
 const JOSE: &str = "application/jose";
 /// Media type of JSON.
@@ -118,6 +122,28 @@ impl RestRequest {
         }
     }
 
+    /// The caller, who must be an administrator or installer of the oracle's own organisation.
+    ///
+    /// # Errors
+    ///
+    /// A 401 problem as [`RestRequest::caller`], or 403.
+    pub(crate) fn own_installer(&self) -> Result<Caller, Problem> {
+        let caller = self.caller()?;
+        let own = self.api.ledger.msp_id();
+        if (caller.is_admin() || caller.is_installer()) && caller.msp_id == *own {
+            Ok(caller)
+        } else {
+            Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "INSTALLER_REQUIRED",
+                format!(
+                    "Only an administrator or installer of {own} may set up devices. Ask one of \
+                     them."
+                ),
+            ))
+        }
+    }
+
     /// The oracle's organisation, as the contracts name it.
     ///
     /// # Errors
@@ -184,7 +210,7 @@ impl RestRequest {
     /// # Errors
     ///
     /// A 415 problem.
-    fn expects(&self, media_type: &str) -> Result<(), Problem> {
+    pub(crate) fn expects(&self, media_type: &str) -> Result<(), Problem> {
         let given = self
             .headers
             .get(header::CONTENT_TYPE)
@@ -306,6 +332,29 @@ pub(crate) fn body(api: &Arc<Api>) -> BoxedFilter<(Body,)> {
             async move {
                 authenticate(&api, &peer)?;
                 tokio::time::timeout(BODY_TIMEOUT, collect(stream, api.max_body))
+                    .await
+                    .unwrap_or_else(|_| Err(slow_body()))
+            }
+        })
+        .boxed()
+}
+
+/// Extracts the body of a request that shows a token instead of a certificate: small, soon here, and only from who
+/// does not try too often.
+pub(crate) fn token_body(api: &Arc<Api>) -> BoxedFilter<(Body,)> {
+    let api = Arc::clone(api);
+    warp::ext::get::<Peer>()
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |peer: Peer, headers: HeaderMap, stream| {
+            let api = Arc::clone(&api);
+            async move {
+                enrolments::token(&headers)?;
+                if !enrolments::of(&api)?.admit(peer.address) {
+                    return Err(Problem::too_many_tries());
+                }
+                let body = collect(stream, enrolment::REQUEST_BYTES_MAX);
+                tokio::time::timeout(TOKEN_BODY_TIMEOUT, body)
                     .await
                     .unwrap_or_else(|_| Err(slow_body()))
             }

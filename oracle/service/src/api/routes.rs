@@ -8,6 +8,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod delegations;
 pub(crate) mod devices;
 pub(crate) mod emergencies;
+pub(crate) mod enrolments;
 pub(crate) mod erasure;
 pub(crate) mod evidence;
 pub(crate) mod grants;
@@ -36,7 +37,7 @@ use crate::api::Api;
 use crate::api::context::{Peer, TraceId};
 use crate::api::openapi;
 use crate::api::problem::{self, Problem};
-use crate::api::request::{body, request};
+use crate::api::request::{body, request, token_body};
 use crate::clock;
 use crate::refusals::Refusal;
 
@@ -58,6 +59,8 @@ impl Routes {
     pub(crate) fn new(api: &Arc<Api>) -> Self {
         let filter = open(api)
             .or(directory(api))
+            .unify()
+            .or(enrolment(api))
             .unify()
             .or(data(api))
             .unify()
@@ -234,6 +237,26 @@ fn directory(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .or(one_device)
         .unify()
         .boxed()
+}
+
+/// How devices get certificates.
+fn enrolment(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
+    let create = warp::path!("v1" / "enrolments")
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|r, body| reply(enrolments::create(r, body)));
+    let certify = warp::path!("v1" / "enrolments" / "certificate")
+        .and(warp::post())
+        .and(request(api))
+        .and(token_body(api))
+        .then(|r, body| reply(enrolments::certify(r, body)));
+    let renew = warp::path!("v1" / "enrolments" / "renewal")
+        .and(warp::post())
+        .and(request(api))
+        .and(body(api))
+        .then(|r, body| reply(enrolments::renew(r, body)));
+    create.or(certify).unify().or(renew).unify().boxed()
 }
 
 /// Records and what is in them.

@@ -345,7 +345,7 @@ impl Edge {
         lender.discard_rest().await;
         let status = response.status().as_u16();
         let elapsed = started.elapsed();
-        metrics::counter!("salus_rest_requests_total", "method" => method.to_string(), "status" => status.to_string())
+        metrics::counter!("salus_rest_requests_total", "method" => crate::metrics::method(&method), "status" => status.to_string())
             .increment(1);
         metrics::histogram!("salus_rest_request_seconds").record(elapsed.as_secs_f64());
         span.in_scope(|| tracing::info!(status, elapsed_ms = elapsed.as_millis(), "answered"));

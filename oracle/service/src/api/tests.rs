@@ -149,6 +149,7 @@ pub(super) fn routes(folder: &Path, organizations: &[&Organization], own: &Organ
     let api = Arc::new(Api {
         opener: Opener::new(ledger.clone(), store.clone(), keys()),
         devices: Arc::new(DeviceDirectory::new(Arc::new(ledger.clone()))),
+        enrolments: None,
         ledger,
         callers: Callers::load(&organizations).expect("MSPs"),
         open_for_readers: false,

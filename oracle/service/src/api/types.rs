@@ -7,6 +7,7 @@
 mod audit;
 mod consent;
 mod directory;
+mod enrolments;
 mod evidence;
 mod receipts;
 mod records;
@@ -21,6 +22,7 @@ pub(crate) use self::consent::{
 pub(crate) use self::directory::{
     Device, DevicePage, DeviceRegistration, Participant, ParticipantPage, ParticipantRegistration,
 };
+pub(crate) use self::enrolments::{DeviceCertificate, EnrolmentToken};
 pub(crate) use self::evidence::AuditCompleteness;
 pub(crate) use self::receipts::{
     AccessRequestReceipt, DelegationReceipt, DeviceRegistered, EmergencyReceipt, GrantReceipt,

@@ -1,6 +1,7 @@
 //! From what the file says to what the program uses, gathering every problem on the way.
 
 mod doors;
+mod enrolment;
 mod keys;
 
 use std::ops::RangeInclusive;
@@ -17,7 +18,7 @@ use super::raw::{
 use super::*;
 
 /// The sections there are.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "service",
     "organization",
     "identity",
@@ -25,6 +26,7 @@ const SECTIONS: [&str; 11] = [
     "ipfs",
     "mqtt",
     "rest",
+    "enrolment",
     "journal",
     "pipeline",
     "jobs",
@@ -82,6 +84,7 @@ pub(super) fn config(
     let mqtt = ingest.then(|| sections.mqtt()).flatten();
     let serve = role.serves_people();
     let rest = serve.then(|| sections.rest()).flatten();
+    let enrolment = serve.then(|| sections.enrolment()).flatten();
     let journal = ingest.then(|| sections.journal()).flatten();
     let pipeline = sections.pipeline();
     let jobs = sections.jobs();
@@ -104,6 +107,7 @@ pub(super) fn config(
             ipfs,
             mqtt,
             rest,
+            enrolment,
             journal,
             pipeline,
             jobs,

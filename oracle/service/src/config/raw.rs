@@ -92,6 +92,16 @@ pub(super) struct RawHealth {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct RawEnrolment {
+    pub(super) ca_certificate_file: Option<String>,
+    pub(super) ca_key_file: Option<String>,
+    pub(super) dir: Option<String>,
+    pub(super) validity: Option<String>,
+    pub(super) token_lifetime: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawJournal {
     pub(super) dir: Option<String>,
     pub(super) max_bytes: Option<String>,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use contract_interface::{Device, DeviceId, ParticipantId, Pseudonym};
 use sealed_object::PublicKey;
 use thiserror::Error;
+use tokio::sync::broadcast;
 
 use crate::ledger::{Ledger, LedgerError, Viewer};
 
@@ -15,6 +16,8 @@ use crate::ledger::{Ledger, LedgerError, Viewer};
 const FRESH: Duration = Duration::from_secs(30);
 /// While the ledger cannot be asked, its last answer is used for this time. The contract checks again at the end.
 const STALE: Duration = Duration::from_secs(15 * 60);
+/// Changed devices that may wait to be looked at; with more, every connection is looked at.
+const CHANGES_WAITING_MAX: usize = 256;
 /// Answers remembered.
 const REMEMBERED_MAX: usize = 100_000;
 
@@ -52,6 +55,8 @@ pub struct DeviceDirectory {
     registry: Arc<dyn Registry>,
     devices: Remembered<DeviceId, Arc<Device>>,
     keys: Remembered<Pseudonym, Arc<PublicKey>>,
+    /// Devices that were changed, for those who hold their connections.
+    changes: broadcast::Sender<DeviceId>,
 }
 
 impl DeviceDirectory {
@@ -62,7 +67,13 @@ impl DeviceDirectory {
             registry,
             devices: Remembered::default(),
             keys: Remembered::default(),
+            changes: broadcast::Sender::new(CHANGES_WAITING_MAX),
         }
+    }
+
+    /// Tells of each device that is forgotten because it was changed.
+    pub fn changes(&self) -> broadcast::Receiver<DeviceId> {
+        self.changes.subscribe()
     }
 
     /// A device, if it is registered.
@@ -107,9 +118,11 @@ impl DeviceDirectory {
         }
     }
 
-    /// Forgets a device, so that a change just registered is seen at once.
+    /// Forgets a device, so that a change just registered is seen at once, also by its connections.
     pub fn forget_device(&self, id: &DeviceId) {
         self.devices.lock().remove(id);
+        // Without anybody who listens there is no connection to look at.
+        let _ = self.changes.send(id.clone());
     }
 
     /// Forgets a patient's key, so that a change just registered is seen at once.

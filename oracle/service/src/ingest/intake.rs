@@ -159,6 +159,11 @@ impl Intake {
         }
     }
 
+    /// Tells of each device whose registration was changed here.
+    pub fn changes(&self) -> tokio::sync::broadcast::Receiver<DeviceId> {
+        self.devices.changes()
+    }
+
     /// Whether a device may connect; `thumbprint` is its certificate's, if it showed one.
     ///
     /// # Errors
@@ -239,6 +244,7 @@ impl Intake {
 
     /// Writes down that a message was refused, where the protocol cannot say so: who, when, why, never what.
     pub async fn dead_letter(&self, device: &DeviceId, reason: &'static str, payload: &[u8]) {
+        metrics::counter!("salus_mqtt_dead_letters_total").increment(1);
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, payload);
         let mut sha256 = [0_u8; 32];
         sha256.copy_from_slice(digest.as_ref());

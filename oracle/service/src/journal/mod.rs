@@ -319,6 +319,31 @@ impl Journal {
         state.settled(device, sequence, identity)
     }
 
+    /// Segment files there are.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.shared.segments().len()
+    }
+
+    /// Bytes of segment files at which no more readings are taken.
+    #[must_use]
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// Age of the oldest unfinished reading in each state, milliseconds; 0 where there is none. Records in `parked`
+    /// are a state of their own.
+    #[must_use]
+    pub fn ages_ms(&self, parked: &HashSet<RecordKey>, now_ms: u64) -> [(&'static str, u64); 5] {
+        let oldest = self.shared.state().oldest_ms(parked);
+        oldest.map(|(state, oldest)| {
+            (
+                state,
+                oldest.map_or(0, |oldest| now_ms.saturating_sub(oldest)),
+            )
+        })
+    }
+
     /// Highest sequence number kept of a device.
     #[must_use]
     pub fn highest_sequence(&self, device: &str) -> Option<u64> {

@@ -407,6 +407,39 @@ impl State {
         counts
     }
 
+    /// When the oldest reading in each state was received; records in `parked` are a state of their own.
+    pub(super) fn oldest_ms(
+        &self,
+        parked: &HashSet<RecordKey>,
+    ) -> [(&'static str, Option<u64>); 5] {
+        let mut oldest = ["received", "sealed", "pinned", "committed", "parked"]
+            .map(|state| (state, None::<u64>));
+        let mut note = |at: usize, received_ms: u64| {
+            let known = &mut oldest[at].1;
+            *known = Some(known.map_or(received_ms, |known| known.min(received_ms)));
+        };
+        let unsealed = self.entries.values().map(|held| &held.value);
+        let unsealed = unsealed.filter(|reading| !self.record_of.contains_key(&reading.id));
+        // In the order of their numbers, so of their coming.
+        if let Some(first) = unsealed.into_iter().next() {
+            note(0, first.received_ms);
+        }
+        for (key, held) in &self.records {
+            let first = held.value.sealed.entries.first();
+            let Some(reading) = first.and_then(|id| self.pending(*id)) else {
+                continue;
+            };
+            let at = match held.value.stage.kind() {
+                _ if parked.contains(key) => 4,
+                StageKind::Sealed => 1,
+                StageKind::Pinned => 2,
+                StageKind::Committed => 3,
+            };
+            note(at, reading.received_ms);
+        }
+        oldest
+    }
+
     pub(super) fn highest_sequence(&self, device: &str) -> Option<u64> {
         self.devices.get(device).and_then(DeviceMemory::highest)
     }

@@ -13,6 +13,7 @@ mod receipts;
 mod seal;
 mod sealing;
 mod spool;
+mod stages;
 mod status;
 mod steps;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use crate::ledger::{Ledger, LedgerError, Registered, RegistrationBatch};
 use crate::store::{Kubo, Object, StoreError};
 use sealing::Sealing;
 use spool::Spool;
+use stages::Stages;
 
 /// Readings that may wait to be gathered; the front waits when there are more.
 const READINGS_WAITING_MAX: usize = 16 * 1024;
@@ -158,6 +160,8 @@ struct Shared {
     parked: Mutex<parked::ParkingLot>,
     /// Readings whose patients have no key.
     keyless: Mutex<keyless::WaitingRoom>,
+    /// Since when each record has been at its stage.
+    stages: Stages,
     status: watch::Sender<Status>,
 }
 
@@ -208,6 +212,7 @@ impl Pipeline {
             again_tx,
             parked: Mutex::default(),
             keyless: Mutex::default(),
+            stages: Stages::default(),
             status: watch::Sender::new(Status::default()),
         });
         Ok((Self { shared, sealing }, readings_tx))

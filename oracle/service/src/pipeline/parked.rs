@@ -234,6 +234,7 @@ impl DeadLetters {
             match appended {
                 Ok(()) => {
                     lot.forget([&record]);
+                    shared.stages.forget([&record]);
                     metrics::counter!("salus_pipeline_dropped_total").increment(1);
                     Ok(())
                 }

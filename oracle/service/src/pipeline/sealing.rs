@@ -175,7 +175,10 @@ impl Sealing {
         });
         for (group, key, appended) in join_all(appends).await {
             match appended {
-                Ok(()) => {}
+                Ok(()) => {
+                    let readings = shared.journal.readings_of(key);
+                    shared.stages.sealed(key, &readings, super::now_ms());
+                }
                 Err(JournalError::DiskRefused { .. }) => {
                     shared.spool.remove(key);
                     self.postpone(group);

@@ -13,6 +13,7 @@ use crate::journal::{
     Entry, JournalError, RecordKey, SealedRecord, Stage, StageKind, UnfinishedRecord,
 };
 use crate::ledger::{LedgerError, RegistrationBatch};
+use crate::metrics::contract_code;
 use crate::store::Object;
 
 /// Objects in one upload.
@@ -71,6 +72,7 @@ pub(super) async fn pin(shared: Arc<Shared>) -> Result<(), PipelineError> {
             tokio::time::sleep(delay).await;
         }
         append(&shared, Entry::Pinned(keys.clone())).await?;
+        shared.stages.reached("pinned", &keys);
         measure("pin", began);
         for key in keys {
             shared.spool.remove(key);
@@ -150,6 +152,7 @@ async fn discard(shared: &Shared, lost: Vec<UnfinishedRecord>) -> Result<(), Pip
         .flat_map(|key| shared.journal.readings_of(*key))
         .collect();
     append(shared, Entry::Discarded(keys.clone())).await?;
+    shared.stages.forget(&keys);
     for key in keys {
         shared.spool.remove(key);
     }
@@ -210,16 +213,18 @@ async fn submit(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), Pipel
         let error = match batch(&chunk) {
             Ok(batch) => match shared.registrar.register(&batch).await {
                 Ok(registered) => {
-                    let records = chunk.iter().map(|record| record.record).collect();
+                    let records: Vec<RecordKey> =
+                        chunk.iter().map(|record| record.record).collect();
                     let commitment = crate::journal::Commitment {
                         transaction_id: registered.transaction_id,
                         block_number: registered.block_number,
                     };
                     let committed = Entry::Committed {
-                        records,
+                        records: records.clone(),
                         commitment,
                     };
                     append(shared, committed).await?;
+                    shared.stages.reached("committed", &records);
                     lot(shared).forget(chunk.iter().map(|record| &record.record));
                     metrics::counter!("salus_pipeline_registered_total")
                         .increment(chunk.len() as u64);
@@ -271,7 +276,8 @@ fn park(shared: &Shared, chunk: &[SealedRecord], error: &LedgerError) -> Result<
             shared.delivery.publish(topic, refusal)?;
         }
         let now = tokio::time::Instant::now();
-        metrics::counter!("salus_pipeline_rejected_total", "reason" => code.clone()).increment(1);
+        let label = contract_code(&code);
+        metrics::counter!("salus_pipeline_rejected_total", "reason" => label).increment(1);
         lot(shared).park(record, (code.clone(), reason.clone()), now, now_ms());
     }
     Ok(())
@@ -350,7 +356,9 @@ pub(super) async fn tell(shared: Arc<Shared>) -> Result<(), PipelineError> {
             }
             done.push(key);
         }
-        append(&shared, Entry::Done(done)).await?;
+        append(&shared, Entry::Done(done.clone())).await?;
+        shared.stages.reached("receipted", &done);
+        shared.stages.forget(&done);
         measure("tell", began);
     }
 }

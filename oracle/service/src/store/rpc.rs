@@ -1,7 +1,7 @@
 //! One call of Kubo's RPC: always a POST, the arguments in the query, a file as multipart form.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::stream;
@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 
 use super::StoreError;
+use crate::metrics::{observe_upstream, store_failure};
 
 /// Where Kubo's commands are.
 const API: &str = "/api/v0/";
@@ -26,6 +27,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const IDLE_MAX: usize = 8;
 /// Time a connection is kept open without use.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Commands that metrics tell apart.
+const LABELS: [&str; 7] = [
+    "version",
+    "dag/import",
+    "block/get",
+    "block/rm",
+    "block/stat",
+    "pin/rm",
+    "repo/gc",
+];
 /// Characters kept of a node's message.
 const MESSAGE_CHARS_MAX: usize = 300;
 
@@ -102,12 +113,16 @@ impl Rpc {
         limit: usize,
         timeout: Duration,
     ) -> Result<Bytes, StoreError> {
-        match tokio::time::timeout(timeout, self.exchange(command, body, limit)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(StoreError::TimedOut {
+        let began = Instant::now();
+        let exchanged = tokio::time::timeout(timeout, self.exchange(command, body, limit)).await;
+        let answer = exchanged.unwrap_or_else(|_| {
+            Err(StoreError::TimedOut {
                 command: name(command),
-            }),
-        }
+            })
+        });
+        let failure = answer.as_ref().err().and_then(store_failure);
+        observe_upstream("ipfs", label(command), began, failure);
+        answer
     }
 
     async fn exchange(&self, command: &str, body: Body, limit: usize) -> Result<Bytes, StoreError> {
@@ -155,6 +170,13 @@ impl Rpc {
             message,
         })
     }
+}
+
+/// A command as metrics name it.
+fn label(command: &str) -> &'static str {
+    let name = command.split('?').next().unwrap_or(command);
+    let known = LABELS.iter().find(|known| **known == name);
+    known.copied().unwrap_or("other")
 }
 
 /// A command without its arguments.

@@ -203,6 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         recheck.reset();
         let stopping = self.front.stopping.clone();
         let leave = self.peer.lease.leave.clone();
+        let changed = Arc::clone(&self.peer.lease.recheck);
         loop {
             if let Err(end) = self.packets_at_hand().await {
                 return end;
@@ -231,6 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 held = held_maybe(&mut self.held) => self.pace(held.publish, held.paid).await,
                 // Before the reading, so that a device that never pauses is checked nevertheless.
                 _ = recheck.tick() => self.recheck().await,
+                () = changed.notified() => self.recheck().await,
                 message = next_message(&mut self.link), if room => match message {
                     Ok(message) => self.deliver(message).await,
                     Err(_) => Err(End::Tell(DisconnectReasonCode::UnspecifiedError, "delivery-failed")),

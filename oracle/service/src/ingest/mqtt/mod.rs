@@ -30,6 +30,7 @@ use std::time::Duration;
 use fabric_msp::{Certificate, MspError, MspId};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -249,6 +250,7 @@ impl BoundFront {
             insecure,
         } = self;
         let mut connections = JoinSet::new();
+        let mut changes = front.intake.changes();
         let mut reload = tokio::time::interval(front.limits.msp_reload);
         reload.reset();
         loop {
@@ -271,6 +273,12 @@ impl BoundFront {
                         admit(&front, &mut connections, stream, Way::Insecure);
                     }
                 }
+                changed = changes.recv() => match changed {
+                    Ok(device) => front.sessions.recheck(Some(&device)),
+                    Err(RecvError::Lagged(_)) => front.sessions.recheck(None),
+                    // The directory lives as long as the intake.
+                    Err(RecvError::Closed) => {}
+                },
                 _ = reload.tick() => {
                     front.pace.forget_quiet();
                     reload_msp(&front).await;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use contract_interface::DeviceId;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::ConnectRefusal;
@@ -43,6 +43,7 @@ struct Holder {
     thumbprint: Thumbprint,
     leave: CancellationToken,
     left: CancellationToken,
+    recheck: Arc<Notify>,
 }
 
 impl Slot {
@@ -99,6 +100,8 @@ pub(super) struct Lease {
     keep: Option<Duration>,
     /// Rings when another connection takes the session over.
     pub(super) leave: CancellationToken,
+    /// Rings when the device's registration was changed.
+    pub(super) recheck: Arc<Notify>,
     /// Whether the session was kept from before.
     pub(super) resumed: bool,
     /// QoS 2 messages kept and not yet released.
@@ -168,6 +171,7 @@ impl Sessions {
             thumbprint,
             leave: CancellationToken::new(),
             left: CancellationToken::new(),
+            recheck: Arc::new(Notify::new()),
         };
         let unreleased = std::mem::take(&mut slots[slot].unreleased);
         slots[slot] = Slot {
@@ -184,10 +188,24 @@ impl Sessions {
             left: holder.left,
             keep,
             leave: holder.leave,
+            recheck: holder.recheck,
             resumed,
             unreleased: if resumed { unreleased } else { HashSet::new() },
             large: Arc::clone(large),
         })
+    }
+
+    /// Has the connections of a device, or of all, look at its registration now.
+    pub(super) fn recheck(&self, device: Option<&DeviceId>) {
+        let devices = self.lock();
+        let known = devices
+            .iter()
+            .filter(|(id, _)| device.is_none_or(|device| device == *id));
+        for holder in
+            known.flat_map(|(_, known)| known.slots.iter().filter_map(|s| s.holder.as_ref()))
+        {
+            holder.recheck.notify_one();
+        }
     }
 
     /// Connected sessions.

@@ -59,6 +59,7 @@ pub(super) struct Rig {
     pub(super) delivery: Delivery,
     pub(super) config: MqttConfig,
     intake: Intake,
+    devices: Arc<DeviceDirectory>,
     table: Arc<Table>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -140,7 +141,7 @@ impl Rig {
         let journal = Journal::open(&config).unwrap();
         let (arrivals_tx, arrivals) = mpsc::channel(1024);
         let devices = Arc::new(DeviceDirectory::new(Arc::clone(&table) as Arc<dyn Registry>));
-        let intake = Intake::new(journal.clone(), devices, arrivals_tx);
+        let intake = Intake::new(journal.clone(), Arc::clone(&devices), arrivals_tx);
         let (delivery, _watch) = Delivery::start().unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
         let config = MqttConfig {
@@ -170,6 +171,7 @@ impl Rig {
             delivery,
             config,
             intake,
+            devices,
             table,
             stop,
             serving,
@@ -196,6 +198,13 @@ impl Rig {
         let thumbprint = issued.certificate.thumbprint();
         self.table.put(device(id, thumbprint, Status::Active));
         issued.certificate
+    }
+
+    /// Changes what the table says of a device, as its administrator over REST.
+    pub(super) fn change(&self, id: &str, change: impl FnOnce(&mut Device)) {
+        let id: DeviceId = id.parse().unwrap();
+        change(self.table.0.lock().unwrap().get_mut(&id).unwrap());
+        self.devices.forget_device(&id);
     }
 
     pub(super) async fn plain(&self) -> Client<TcpStream> {

@@ -6,6 +6,7 @@ mod events;
 mod rates;
 mod refusals;
 mod sessions;
+mod standing;
 mod table;
 mod websockets;
 

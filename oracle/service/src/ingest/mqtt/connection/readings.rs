@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use rumqttd::protocol::DisconnectReasonCode;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::super::wire::{Incoming, Version, WireError};
 use super::super::{refusal, reply};
@@ -17,11 +18,14 @@ pub(super) struct Asked {
     pub(super) qos: u8,
     pub(super) pkid: u16,
     pub(super) payload: Bytes,
+    /// When the message was read.
+    began: Instant,
     pub(super) result: Result<Taken, IntakeError>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     pub(super) async fn on_publish(&mut self, publish: Incoming) -> Result<(), End> {
+        let began = Instant::now();
         metrics::counter!("salus_mqtt_received_total").increment(1);
         self.messages += 1;
         let v5 = self.peer.version == Version::V5;
@@ -69,6 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 qos,
                 pkid,
                 payload,
+                began,
                 result,
             }
         }));
@@ -99,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             qos,
             pkid,
             payload,
+            began,
             result,
         } = asked;
         let error = match result {
@@ -108,6 +114,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     Taken::Duplicate => "duplicate",
                 };
                 metrics::counter!("salus_mqtt_taken_total", "outcome" => outcome).increment(1);
+                metrics::histogram!("salus_mqtt_acknowledge_seconds")
+                    .record(began.elapsed().as_secs_f64());
                 if qos == 2 {
                     self.peer.lease.unreleased.insert(pkid);
                 }
