@@ -1,6 +1,7 @@
 //! Who can open what: the patient alone, an ingest process that cannot, and keys that change.
 
 mod ingest;
+mod lying;
 mod rotation;
 
 use contract_interface::{RecordId, RecordWraps, names::transactions};
@@ -59,7 +60,9 @@ async fn patient_keeps_the_keys(platform: Platform) {
 
     // The patient's client wraps the key for the grantee, behind the oracle's gate.
     let grantee = format!("participant:{}", running.cast.provider_id);
+    let expect = ["--expect", &lying::name_of(&provider)];
     let give = ["grants", "give", "--to", &grantee, "--purpose", "TREAT"];
+    let give = [&give[..], &expect[..]].concat();
     let given = running.salus(&patient.person, &give).await;
     let grant = given["grant_id"].as_str().unwrap().to_owned();
     let shared = wraps(&running, record).await;
@@ -76,7 +79,7 @@ async fn patient_keeps_the_keys(platform: Platform) {
     let waiting = reads(&running, &provider, later, "TREAT").await;
     let sentence = waiting.unwrap_err();
     assert!(sentence.contains("patient"), "{sentence}");
-    let share = ["grants", "share", "--grant", &grant];
+    let share = [&["grants", "share", "--grant", &grant], &expect[..]].concat();
     running.salus(&patient.person, &share).await;
     reads(&running, &provider, later, "TREAT").await.unwrap();
 

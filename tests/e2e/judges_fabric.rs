@@ -10,7 +10,6 @@ use std::{
 };
 
 use contract_interface::{ParticipantId, ParticipantRegistration, Role, Status, names};
-use salus::signing;
 use salus_tests::{
     binaries,
     consortium::Consortium,
@@ -166,13 +165,14 @@ impl Contracts {
             .consortium
             .enrol(name, 1, &[("salus.role", "provider")])
             .unwrap();
-        let participant_id = ParticipantId::from_bytes(signing::random().unwrap());
+        let participant_id = provider.proven_id().unwrap();
         let key = fs::read(provider.public_key_file()).unwrap();
         let registration = ParticipantRegistration {
             participant_id,
             role: Role::Provider,
             certificate: fs::read_to_string(provider.certificate_file().unwrap()).unwrap(),
             encryption_key: Some(serde_json::from_slice(&key).unwrap()),
+            key_proof: Some(fs::read_to_string(provider.key_proof_file()).unwrap()),
             status: Status::Active,
         };
         (participant_id, serde_json::to_vec(&registration).unwrap())

@@ -9,8 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use contract_interface::ParticipantId;
 use fabric_msp::SigningIdentity;
 use fabric_mspgen::{KeyAndCert, Organization, UserProfile, Validity};
+use salus::{key_proof, signing};
 use sealed_object::PrivateKey;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -23,6 +25,8 @@ use crate::{
 /// Names of the files of an encryption key pair.
 const PRIVATE_KEY: &str = "private.jwk";
 const PUBLIC_KEY: &str = "public.jwk";
+/// Name of the file with the proof of whose the key is.
+const KEY_PROOF: &str = "proof.jws";
 /// The oracle that profiles name unless said otherwise, of the first organisation.
 pub const FIRST_ORACLE: &str = "oracle1";
 /// The second organisation's oracle.
@@ -87,6 +91,21 @@ impl Person {
     #[must_use]
     pub fn public_key_file(&self) -> PathBuf {
         self.keys.join(PUBLIC_KEY)
+    }
+
+    /// The proof that the encryption key is this person's, under the ID that it names.
+    #[must_use]
+    pub fn key_proof_file(&self) -> PathBuf {
+        self.keys.join(KEY_PROOF)
+    }
+
+    /// The ledger ID under which the person's key is proven.
+    ///
+    /// # Errors
+    /// When the proof cannot be read.
+    pub fn proven_id(&self) -> Result<ParticipantId> {
+        let proof = fs::read_to_string(self.key_proof_file())?;
+        Ok(key_proof::statement(&proof)?.participant_id())
     }
 
     /// The private half of the encryption key, a JWK that only the owner may read.
@@ -180,6 +199,9 @@ impl Consortium {
         let person = self.certify(name, organization, attributes, validity)?;
         if !person.public_key_file().is_file() {
             write_keys(&person.keys)?;
+        }
+        if !person.key_proof_file().is_file() {
+            prove_key(&person)?;
         }
         self.write_profile(&person, FIRST_ORACLE)?;
         Ok(person)
@@ -301,13 +323,15 @@ impl Consortium {
              msp_id = {}\n\
              msp_dir = {}\n\
              encryption_key_file = {}\n\
-             custody = \"{}\"\n",
+             custody = \"{}\"\n\
+             anchors = [{}]\n",
             self.rest_port(oracle)?,
             path(&self.oracle_home(oracle).join("rest/ca.crt")),
             quoted(&person.msp_id),
             path(&person.home.join("msp")),
             path(&person.private_key_file()),
             self.custody.as_str(),
+            self.anchors().join(", "),
         );
         if let Some(folder) = person.profile.parent() {
             fs::create_dir_all(folder)?;
@@ -316,10 +340,27 @@ impl Consortium {
         Ok(())
     }
 
+    /// The organisations' CAs, as a profile names them.
+    fn anchors(&self) -> Vec<String> {
+        let anchors = self.organizations.iter();
+        anchors
+            .map(|info| quoted(&format!("{}={}", info.msp_id, info.msp_dir.display())))
+            .collect()
+    }
+
     fn organization_dir(&self, number: usize) -> PathBuf {
         let msp = &self.organizations[number].msp_dir;
         msp.parent().unwrap_or(msp).to_owned()
     }
+}
+
+/// Writes the proof that the encryption key is the person's, under a new ID.
+fn prove_key(person: &Person) -> Result<()> {
+    let key = serde_json::from_slice(&fs::read(person.public_key_file())?)?;
+    let id = ParticipantId::from_bytes(signing::random()?);
+    let proof = key_proof::sign(&person.signing_identity()?, id, &key)?;
+    fs::write(person.key_proof_file(), proof)?;
+    Ok(())
 }
 
 fn only_file(folder: &Path) -> Result<PathBuf> {

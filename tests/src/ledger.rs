@@ -61,7 +61,7 @@ impl Ledger {
     }
 
     /// Registers a provider of the administrator's organisation, as the `peer` command would;
-    /// under the ID given, or a new one.
+    /// under the ID given, or the one of the proof of its key.
     ///
     /// # Errors
     /// When the contract refuses.
@@ -73,7 +73,8 @@ impl Ledger {
         self.register(provider, Role::Provider, id).await
     }
 
-    /// Registers someone of the administrator's organisation; under the ID given, or a new one.
+    /// Registers someone of the administrator's organisation; under the ID given, or the one of the
+    /// proof of its key.
     ///
     /// # Errors
     /// When the contract refuses.
@@ -85,7 +86,7 @@ impl Ledger {
     ) -> Result<ParticipantId> {
         let participant_id = match id {
             Some(id) => id,
-            None => ParticipantId::from_bytes(signing::random()?),
+            None => person.proven_id()?,
         };
         let registration = ParticipantRegistration {
             participant_id,
@@ -94,6 +95,7 @@ impl Ledger {
             encryption_key: Some(serde_json::from_slice(&std::fs::read(
                 person.public_key_file(),
             )?)?),
+            key_proof: Some(std::fs::read_to_string(person.key_proof_file())?),
             status: Status::Active,
         };
         self.submit_registration(&registration, &person.issuer_file()?)

@@ -3,7 +3,8 @@
 //!
 //! The header is `{"alg":"ES256","typ":"JOSE","x5t#S256":"…"}`. Other algorithms, `crit`, and
 //! headers that bring their own key (`jwk`, `jku`, `x5c`, `x5u`) are refused: the key comes from
-//! the ledger or an MSP, never from the message.
+//! the ledger or an MSP, never from the message. Statements of another kind than a request have a
+//! `typ` of their own ([`sign_as`], [`Jws::media_type`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,17 +61,35 @@ pub struct Jws {
     pub header_thumbprint: [u8; 32],
     /// The signed bytes.
     pub payload: Vec<u8>,
+    media_type: Option<String>,
     signing_input: Vec<u8>,
     signature: Vec<u8>,
 }
+
+/// `typ` of a signed request.
+const REQUEST_TYPE: &str = "JOSE";
 
 /// Signs a payload and returns the compact form.
 ///
 /// # Errors
 /// [`SignatureError::UnsupportedKey`] unless the identity's key is on P-256.
 pub fn sign(identity: &SigningIdentity, payload: &[u8]) -> Result<String, SignatureError> {
+    sign_as(identity, REQUEST_TYPE, payload)
+}
+
+/// Signs a payload of a kind of its own, which `media_type` (the header's `typ`) names so that it
+/// is taken for nothing else, and returns the compact form.
+///
+/// # Errors
+/// [`SignatureError::UnsupportedKey`] unless the identity's key is on P-256.
+pub fn sign_as(
+    identity: &SigningIdentity,
+    media_type: &str,
+    payload: &[u8],
+) -> Result<String, SignatureError> {
     let thumbprint = URL_SAFE_NO_PAD.encode(identity.certificate().thumbprint());
-    let header = format!(r#"{{"alg":"ES256","typ":"JOSE","x5t#S256":"{thumbprint}"}}"#);
+    let media_type = serde_json::Value::from(media_type);
+    let header = format!(r#"{{"alg":"ES256","typ":{media_type},"x5t#S256":"{thumbprint}"}}"#);
     let mut compact = URL_SAFE_NO_PAD.encode(header);
     compact.push('.');
     URL_SAFE_NO_PAD.encode_string(payload, &mut compact);
@@ -102,10 +121,17 @@ impl Jws {
             serde_json::from_slice(&decode(header)?).map_err(|_| JwsError::Malformed)?;
         Ok(Self {
             header_thumbprint: header.thumbprint()?,
+            media_type: header.media_type(),
             payload: decode(payload)?,
             signing_input: signing_input.as_bytes().to_vec(),
             signature: decode(signature)?,
         })
+    }
+
+    /// What the payload is said to be: the header's `typ`, if there is one.
+    #[must_use]
+    pub fn media_type(&self) -> Option<&str> {
+        self.media_type.as_deref()
     }
 
     /// Verifies that the certificate's key signed, and that the header names the certificate.
@@ -125,6 +151,11 @@ impl Jws {
 struct Header(BTreeMap<String, serde_json::Value>);
 
 impl Header {
+    fn media_type(&self) -> Option<String> {
+        let media_type = self.0.get("typ")?.as_str()?;
+        Some(media_type.to_owned())
+    }
+
     fn thumbprint(&self) -> Result<[u8; 32], JwsError> {
         let text = |name| self.0.get(name).and_then(serde_json::Value::as_str);
         if text("alg") != Some("ES256") {
@@ -188,6 +219,24 @@ mod tests {
         assert_eq!(jws.verify(identity.certificate()), Ok(()));
         let other = Ca::root("ca").client();
         assert_eq!(jws.verify(other.certificate()), Err(JwsError::Thumbprint));
+        assert_eq!(jws.media_type(), Some("JOSE"));
+    }
+
+    #[test]
+    fn another_statement_says_what_it_is() {
+        let identity = Ca::root("ca").client();
+        for media_type in ["vnd.example", "with \"quotes\""] {
+            let compact = sign_as(&identity, media_type, b"payload").unwrap();
+            let jws = Jws::parse(&compact).unwrap();
+            assert_eq!(jws.media_type(), Some(media_type));
+            assert_eq!(jws.verify(identity.certificate()), Ok(()));
+        }
+        let thumbprint = URL_SAFE_NO_PAD.encode([7; 32]);
+        for typ in ["", r#""typ":7,"#] {
+            let header = format!(r#"{{"alg":"ES256",{typ}"x5t#S256":"{thumbprint}"}}"#);
+            let jws = Jws::parse(&format!("{}.e30.c2ln", encoded(&header))).unwrap();
+            assert_eq!(jws.media_type(), None);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod emergencies;
 mod explain;
 mod grants;
 pub(crate) mod key_holders;
+mod key_proofs;
 mod nonces;
 pub(crate) mod notices;
 pub(crate) mod oracles;

@@ -88,8 +88,7 @@ impl Life {
             ("patient", Patient, Role::Patient),
             ("patient", Guardian, Role::Patient),
         ] {
-            let mut registration = self.world.registration(who, role);
-            registration.encryption_key = Some(who.key());
+            let registration = self.world.registration_with(who, role, &who.key());
             let tx = self.world.register_participant(registration);
             self.submit(name, tx).await;
         }
@@ -163,8 +162,11 @@ impl Life {
 
     async fn end(&mut self) {
         let encryption_key = key("a new one");
-        self.sign("rotation", Patient, RotateKey { encryption_key })
-            .await;
+        let body = RotateKey {
+            key_proof: Patient.proof(&encryption_key),
+            encryption_key,
+        };
+        self.sign("rotation", Patient, body).await;
         let body = EraseRecord {
             record_id: self.record.record_id,
             basis: ErasureBasis::PatientRequest,

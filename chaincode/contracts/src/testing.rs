@@ -7,7 +7,7 @@ use contract_interface::access::Policy;
 use contract_interface::names::{collections, transactions, transient};
 use contract_interface::{
     AuthorizeRead, Confidentiality, DeviceRegistration, Digest, ErrorCode, Grant, GrantAccess,
-    GrantId, Grantee, KeyWrap, Nonce, ParticipantRegistration, Period, PolicyId, Purpose,
+    GrantId, Grantee, Jwk, KeyWrap, Nonce, ParticipantRegistration, Period, PolicyId, Purpose,
     ReadDecision, ReasonCode, RecordEntry, RecordId, RecordPrivate, RecordWraps, RegisterRecords,
     RequestBody, RevokeAccess, Role, Rule, Salt, SetPolicy, SignedRequest, Source, Status, UtcTime,
     canonical_json,
@@ -204,12 +204,28 @@ impl World {
     // Transactions.
 
     pub(crate) fn registration(&self, who: Who, role: Role) -> ParticipantRegistration {
+        let encryption_key = (role == Role::Patient).then(|| key(&format!("first of {who:?}")));
         ParticipantRegistration {
             participant_id: who.id(),
             role,
             certificate: who.pem(),
-            encryption_key: (role == Role::Patient).then(|| key(&format!("first of {who:?}"))),
+            key_proof: encryption_key.as_ref().map(|key| who.proof(key)),
+            encryption_key,
             status: Status::Active,
+        }
+    }
+
+    /// The same with this encryption key, proven.
+    pub(crate) fn registration_with(
+        &self,
+        who: Who,
+        role: Role,
+        key: &Jwk,
+    ) -> ParticipantRegistration {
+        ParticipantRegistration {
+            encryption_key: Some(key.clone()),
+            key_proof: Some(who.proof(key)),
+            ..self.registration(who, role)
         }
     }
 

@@ -89,6 +89,10 @@ pub struct ParticipantRegistration {
     /// names one; only the patient replaces it then, with `RotateKey`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption_key: Option<Jwk>,
+    /// Compact JWS of the [`crate::KeyProof`], signed with the certificate's key: needed with a key
+    /// or a certificate that is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_proof: Option<String>,
     /// Whether the participant may act.
     #[serde(default)]
     pub status: Status,
@@ -112,6 +116,11 @@ pub struct Participant {
     /// Public key to wrap data keys with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption_key: Option<Jwk>,
+    /// Compact JWS of the [`crate::KeyProof`] that the encryption key is the participant's, which
+    /// the contract has verified. Whoever wraps for the key verifies it again, with the
+    /// certificate above: an oracle that answers with a key of its own has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_proof: Option<String>,
     /// Whether the participant may act.
     pub status: Status,
     /// 1, and one more with each change.

@@ -96,6 +96,8 @@ error_codes! {
     PatientKeyMissing = "PATIENT_KEY_MISSING", 422;
     /// The certificate is not of the creator's organisation.
     CertificateForeign = "CERTIFICATE_FOREIGN", 422;
+    /// No proof shows the encryption key to be the participant's.
+    KeyProofInvalid = "KEY_PROOF_INVALID", 422;
     /// The transaction's time lies before what the channel's clocks say.
     TimeRefused = "TIME_REFUSED", 401;
     /// The participant ID or certificate belongs to another registration.

@@ -21,6 +21,7 @@ pub mod error;
 pub mod evidence;
 mod ids;
 mod jwk;
+mod key_proof;
 pub mod limits;
 pub mod names;
 mod page;
@@ -48,6 +49,7 @@ pub use ids::{
     ParticipantId, PolicyId, ProjectCode, Pseudonym, ReadId, RecordId, RecordType, Sensitivity,
 };
 pub use jwk::Jwk;
+pub use key_proof::KeyProof;
 pub use page::{PageRequest, PageToken};
 pub use record::{
     KeyWrap, Period, Record, RecordEntry, RecordFilter, RecordPage, RecordPrivate, RecordState,

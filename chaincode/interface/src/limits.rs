@@ -21,6 +21,8 @@ pub const ARGUMENT_BYTES_MAX: usize = 512 * 1024;
 pub const TRANSIENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a PEM certificate.
 pub const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of the proof of an encryption key (compact JWS), which has about 400.
+pub const KEY_PROOF_BYTES_MAX: usize = 1024;
 /// Record types named by one rule.
 pub const RULE_TYPES_MAX: usize = 64;
 /// Records named by one rule.

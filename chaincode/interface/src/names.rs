@@ -174,4 +174,6 @@ pub mod attributes {
     pub const ROLE: &str = "salus.role";
     /// `true` for staff who may declare an emergency.
     pub const EMERGENCY: &str = "salus.emergency";
+    /// The subject's [`crate::ParticipantId`], by which a CA may vouch that the ID is this person's.
+    pub const PARTICIPANT: &str = "salus.participant";
 }

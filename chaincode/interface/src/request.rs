@@ -154,6 +154,8 @@ pub struct ReviewEmergency {
 pub struct RotateKey {
     /// The new public key.
     pub encryption_key: Jwk,
+    /// Compact JWS of the [`crate::KeyProof`] that the key is the signer's.
+    pub key_proof: String,
 }
 
 /// Says that the signer made a record: kept with it, and checked by `RegisterRecords`.

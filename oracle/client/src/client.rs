@@ -27,6 +27,7 @@ use crate::{
     letters,
     profile::{Custody, Profile},
     signing,
+    trust::Trust,
 };
 
 /// A person's connection to an oracle. Cheap to clone.
@@ -37,6 +38,7 @@ pub struct Client {
     channel: Arc<str>,
     encryption_keys: Option<EncryptionKeys>,
     custody: Custody,
+    trust: Option<Arc<Trust>>,
 }
 
 /// Where a change is on the ledger.
@@ -58,12 +60,18 @@ impl Client {
             Some(file) => Some(key_files::load(file)?),
             None => None,
         };
+        // Anchors are for who wraps keys; who does not, needs none that can be read.
+        let trust = match (profile.custody, profile.anchors.as_slice()) {
+            (Custody::Organization, []) => None,
+            _ => Some(Arc::new(Trust::of(profile)?)),
+        };
         Ok(Self {
             http: Http::new(profile)?,
             identity: signing_identity(profile)?,
             channel: profile.channel.as_str().into(),
             encryption_keys,
             custody: profile.custody,
+            trust,
         })
     }
 
@@ -110,6 +118,16 @@ impl Client {
     /// [`ClientError::Refused`] when nobody is registered with the profile's certificate.
     pub async fn me(&self) -> Result<Participant, ClientError> {
         self.http.get("/v1/participants/me", &[]).await
+    }
+
+    /// What is pinned of the organisations' CAs.
+    ///
+    /// # Errors
+    /// [`ClientError::Sharing`] where keys are the organisation's, and the profile names no anchors.
+    pub fn trust(&self) -> Result<&Trust, ClientError> {
+        self.trust.as_deref().ok_or(ClientError::Sharing {
+            problem: "the profile names no anchors",
+        })
     }
 
     pub(crate) fn keys(&self) -> Result<&EncryptionKeys, ClientError> {

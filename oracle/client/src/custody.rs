@@ -5,14 +5,19 @@
 //! the grantee, outside for the oracle of the organisation that registered the record, which takes
 //! its layer off only after a permitted read is on the ledger. Both jobs look at what the ledger
 //! has before they change anything, so they may be stopped and run again.
+//!
+//! The oracle that answers is not believed: keys are wrapped only for a [`Recipient`], whose key is
+//! proven by a certificate of a CA that the profile pins, and behind the proven key of an oracle of
+//! the organisation that keeps the record.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contract_interface::{
     Decision, GrantEntry, GrantId, GrantStatus, Grantee, KeyWrap, MspId, PageRequest, Participant,
-    ParticipantId, Pseudonym, Record, RecordFilter, RecordStatus, Status,
+    ParticipantId, Pseudonym, Record, RecordFilter, RecordStatus, Role,
     record::{WrapChange, WrapChanges},
 };
+use fabric_msp::Certificate;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use sealed_object::{DataKey, PublicKey, gate};
 
@@ -21,6 +26,8 @@ use crate::{
     error::ClientError,
     key_files::EncryptionKeys,
     letters::public_key,
+    signing,
+    trust::{Recipient, TrustError},
 };
 
 /// Questions for wraps that are on their way at one time.
@@ -53,26 +60,68 @@ pub struct Outcome {
     pub elsewhere: BTreeSet<MspId>,
 }
 
+/// Who is to get keys, with an encryption key that is proven; `given` is the certificate that the
+/// person gave, where the directory shows none, or to be sure whom one means.
+///
+/// # Errors
+/// [`ClientError::Untrusted`] when it is not proven whose the key is; and as every call.
+pub async fn recipient(
+    client: &Client,
+    id: &ParticipantId,
+    given: Option<&Certificate>,
+) -> Result<Recipient, ClientError> {
+    let participant = client.participant(id).await?;
+    let shown = participant.participant_id;
+    if shown != *id {
+        return Err(TrustError::OtherParticipant { asked: *id, shown }.into());
+    }
+    if participant.role == Role::Oracle {
+        return Err(ClientError::Sharing {
+            problem: "keys are handed to persons, and this is an oracle",
+        });
+    }
+    let trust = client.trust()?;
+    Ok(trust.recipient(participant, given, signing::now()?)?)
+}
+
+/// Whom a grant names, as the oracle tells it.
+///
+/// # Errors
+/// [`ClientError::Sharing`] when the grant is no standing permit of a person; and as every call.
+pub async fn named_by(
+    client: &Client,
+    grant_id: &GrantId,
+    patient: Option<Pseudonym>,
+) -> Result<ParticipantId, ClientError> {
+    grantee(&client.grant(grant_id, patient).await?)
+}
+
 /// Hands the keys of all records that a grant covers to the person it names.
 ///
 /// # Errors
-/// [`ClientError::Sharing`] when the grant is no standing permit of a person with a registered
-/// key; [`ClientError::Key`] when a record's key is not wrapped for this profile's key; and as
-/// every call.
+/// [`ClientError::Sharing`] when the grant is no standing permit of this person;
+/// [`ClientError::Untrusted`] when the oracle's gate is not proven; [`ClientError::Key`] when a
+/// record's key is not wrapped for this profile's key; and as every call.
 pub async fn share(
     client: &Client,
     grant_id: &GrantId,
     patient: Option<Pseudonym>,
+    recipient: &Recipient,
     progress: impl FnMut(Progress),
 ) -> Result<Outcome, ClientError> {
     let entry = client.grant(grant_id, patient).await?;
-    let reader = client.participant(&grantee(&entry)?).await?;
+    let reader = &recipient.participant;
+    if entry.grant.grant_id != *grant_id || grantee(&entry)? != reader.participant_id {
+        return Err(ClientError::Sharing {
+            problem: "the grant names someone else",
+        });
+    }
     let records = own_records(client, entry.patient).await?;
     let covered: Vec<Record> = records
         .into_iter()
-        .filter(|record| covers(&entry, &reader, record))
+        .filter(|record| covers(&entry, reader, record))
         .collect();
-    hand_over(client, covered, &reader, Some(*grant_id), progress).await
+    hand_over(client, covered, recipient, Some(*grant_id), progress).await
 }
 
 /// Hands the keys of all records of `patient` to a guardian with the power to read.
@@ -81,33 +130,47 @@ pub async fn share(
 /// As [`share`].
 pub async fn share_with_guardian(
     client: &Client,
-    guardian: &ParticipantId,
+    guardian: &Recipient,
     patient: Pseudonym,
     progress: impl FnMut(Progress),
 ) -> Result<Outcome, ClientError> {
-    let reader = client.participant(guardian).await?;
     let records = own_records(client, patient).await?;
-    hand_over(client, records, &reader, None, progress).await
+    hand_over(client, records, guardian, None, progress).await
 }
 
 async fn hand_over(
     client: &Client,
     records: Vec<Record>,
-    reader: &Participant,
+    recipient: &Recipient,
     grant_id: Option<GrantId>,
     progress: impl FnMut(Progress),
 ) -> Result<Outcome, ClientError> {
-    let reader_key = match (&reader.encryption_key, reader.status) {
-        (Some(key), Status::Active) => public_key(key)?,
-        _ => {
-            return Err(ClientError::Sharing {
-                problem: "who should get them is not active or has registered no encryption key",
-            });
-        }
-    };
     let keys = client.keys()?;
-    let plan = |held: &HeldWraps| shared_change(keys, held, grant_id, &reader_key);
+    let (trust, now) = (client.trust()?, signing::now()?);
+    let oracles = oracles(client, &records).await?;
+    let plan = |record: &Record, held: &HeldWraps| {
+        let registrar = &record.metadata.registrar;
+        let theirs = oracles.get(registrar).map_or(&[][..], Vec::as_slice);
+        trust.check_gate(&held.gate, registrar, theirs, now)?;
+        shared_change(keys, held, grant_id, recipient.key())
+    };
     run(client, records, plan, progress).await
+}
+
+/// The oracles of the organisations that keep the records, as the directory shows them.
+async fn oracles(
+    client: &Client,
+    records: &[Record],
+) -> Result<BTreeMap<MspId, Vec<Participant>>, ClientError> {
+    let mut oracles = BTreeMap::new();
+    for record in records {
+        let registrar = &record.metadata.registrar;
+        if !oracles.contains_key(registrar) {
+            let found = client.key_holders(registrar, &[Role::Oracle]).await?;
+            oracles.insert(registrar.clone(), found);
+        }
+    }
+    Ok(oracles)
 }
 
 /// Wraps the keys of all own records for the key in use, in place of the one before.
@@ -121,7 +184,7 @@ pub async fn rewrap(
 ) -> Result<Outcome, ClientError> {
     let records = own_records(client, patient).await?;
     let keys = client.keys()?;
-    let plan = |held: &HeldWraps| rewrapped_change(keys, held);
+    let plan = |_: &Record, held: &HeldWraps| rewrapped_change(keys, held);
     run(client, records, plan, progress).await
 }
 
@@ -197,6 +260,11 @@ fn questions(
 ) -> impl stream::TryStream<Ok = (Record, Option<HeldWraps>), Error = ClientError> + Unpin + '_ {
     let ask = move |record: Record| async move {
         match client.wraps(&record.metadata.record_id).await {
+            Ok(held) if held.record_id != record.metadata.record_id => {
+                Err(ClientError::Malformed {
+                    what: "the wraps of the record that was asked for",
+                })
+            }
             Ok(held) => Ok((record, Some(held))),
             Err(ClientError::Refused(problem)) if problem.code == KEY_ELSEWHERE => {
                 Ok((record, None))
@@ -211,7 +279,7 @@ fn questions(
 async fn run(
     client: &Client,
     records: Vec<Record>,
-    plan: impl Fn(&HeldWraps) -> Result<Option<WrapChange>, ClientError>,
+    plan: impl Fn(&Record, &HeldWraps) -> Result<Option<WrapChange>, ClientError>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Outcome, ClientError> {
     let total = records.len();
@@ -223,7 +291,7 @@ async fn run(
             None => {
                 outcome.elsewhere.insert(record.metadata.registrar);
             }
-            Some(held) => match plan(&held)? {
+            Some(held) => match plan(&record, &held)? {
                 Some(change) => changes.push(change),
                 None => outcome.records += 1,
             },

@@ -3,7 +3,7 @@
 use contract_interface::{ErrorCode, ReadId, RecordId};
 use serde::Deserialize;
 
-use crate::profile::ProfileError;
+use crate::{evidence::AnchorError, profile::ProfileError, trust::TrustError};
 
 /// An oracle's refusal, as its `application/problem+json` body (RFC 9457) tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -124,6 +124,12 @@ pub enum ClientError {
         /// Why.
         problem: &'static str,
     },
+    /// An anchor of the profile cannot be used.
+    #[error("an anchor of the profile cannot be used")]
+    Anchor(#[from] AnchorError),
+    /// The oracle shows a key of which it is not proven whose it is: nothing is wrapped for it.
+    #[error("nothing is handed over: {0}")]
+    Untrusted(#[from] TrustError),
     /// A local file cannot be read or written.
     #[error("a local file cannot be used")]
     Io(#[from] std::io::Error),

@@ -81,6 +81,7 @@ mod tests {
             thumbprint: Digest::of(b""),
             encryption_key: key
                 .map(|key| serde_json::from_str(&key.public_key().to_jwk()).unwrap()),
+            key_proof: None,
             status: Status::Active,
             version: 1,
             salt: None,

@@ -17,11 +17,13 @@ mod error;
 pub mod evidence;
 mod http;
 pub mod key_files;
+pub mod key_proof;
 pub mod letters;
 pub mod opening;
 mod profile;
 pub mod publish;
 pub mod signing;
+pub mod trust;
 
 pub use client::{
     AccessExplained, Client, DeadLetter, DeadLetters, HeldWraps, Job, RecordSubmitted, Recorded,

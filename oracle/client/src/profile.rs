@@ -31,6 +31,10 @@ pub struct Profile {
     pub channel: String,
     /// `custody`: who holds the data keys of this person's records.
     pub custody: Custody,
+    /// `anchors`: the CAs of the channel's organisations, each `MSPID=PATH` with an MSP folder or a
+    /// CA certificate (PEM), by which the keys that an oracle shows are judged. The own
+    /// organisation's is in `msp_dir`.
+    pub anchors: Vec<String>,
 }
 
 /// Who holds the data keys of a patient's records, beside those to whom they were released.
@@ -89,6 +93,8 @@ struct RawProfile {
     channel: Option<String>,
     #[serde(default)]
     custody: Custody,
+    #[serde(default)]
+    anchors: Vec<String>,
 }
 
 impl Profile {
@@ -132,8 +138,15 @@ impl Profile {
             encryption_key_file: raw.encryption_key_file.map(|file| folder.join(file)),
             channel: raw.channel.unwrap_or_else(|| DEFAULT_CHANNEL.to_owned()),
             custody: raw.custody,
+            anchors: raw.anchors.iter().map(|text| anchor(text, folder)).collect(),
         })
     }
+}
+
+/// An anchor with its path made one of the profile's folder.
+fn anchor(text: &str, folder: &Path) -> String {
+    let (name, path) = text.split_once('=').unwrap_or(("", text));
+    format!("{name}={}", folder.join(path).display())
 }
 
 #[cfg(test)]
@@ -162,6 +175,11 @@ mod tests {
         let own = load(&format!("{MINIMAL}custody = \"patient\"\n")).unwrap();
         assert_eq!(own.custody, Custody::Patient);
         assert!(load(&format!("{MINIMAL}custody = \"nobody\"\n")).is_err());
+        assert!(own.anchors.is_empty());
+        let pinned = format!("{MINIMAL}anchors = [\"Org1MSP=ca.pem\", \"Org2MSP=/org2/msp\"]\n");
+        let pinned = load(&pinned).unwrap().anchors;
+        assert!(pinned[0].starts_with("Org1MSP=/") && pinned[0].ends_with("/ca.pem"));
+        assert_eq!(pinned[1], "Org2MSP=/org2/msp");
     }
 
     #[test]

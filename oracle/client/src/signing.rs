@@ -6,7 +6,7 @@ use aws_lc_rs::rand;
 use contract_interface::{Nonce, RequestBody, SignedRequest, UtcTime, canonical_json};
 use fabric_msp::{SigningIdentity, jws};
 
-use crate::error::ClientError;
+use crate::{error::ClientError, http::signing_identity, profile::Profile};
 
 /// Random bytes of a nonce.
 const NONCE_BYTES: usize = 16;
@@ -31,6 +31,14 @@ pub fn sign<B: RequestBody>(
     jws::sign(identity, &payload).map_err(|error| ClientError::Identity {
         problem: error.to_string(),
     })
+}
+
+/// The certificate and key with which the person of a profile signs.
+///
+/// # Errors
+/// [`ClientError::Identity`] when they cannot be read.
+pub fn identity(profile: &Profile) -> Result<SigningIdentity, ClientError> {
+    signing_identity(profile)
 }
 
 /// This machine's time.

@@ -5,8 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use contract_interface::{Digest, Jwk, ParticipantId, ParticipantRegistration, Role, Status};
-use fabric_msp::{Certificate, IdentityError, Msp, MspError, MspId, SigningIdentity};
+use contract_interface::{
+    Digest, Jwk, KeyProof, ParticipantId, ParticipantRegistration, Role, Status, canonical_json,
+};
+use fabric_msp::{Certificate, IdentityError, Msp, MspError, MspId, SigningIdentity, jws};
 use sealed_object::{KeyError, PrivateKey, PublicKey};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -274,6 +276,7 @@ async fn register_once(ledger: &Ledger, identity: &Identity) -> Result<(), Ledge
     let encryption_key = own_key.or_else(|| registered_key.clone());
     if known.is_some_and(|participant| {
         registered_key == encryption_key
+            && participant.key_proof.is_some() == encryption_key.is_some()
             && participant.role == Role::Oracle
             && participant.status == Status::Active
     }) {
@@ -284,6 +287,7 @@ async fn register_once(ledger: &Ledger, identity: &Identity) -> Result<(), Ledge
             participant_id,
             role: Role::Oracle,
             certificate: certificate.pem(),
+            key_proof: key_proof(&identity.signing, participant_id, encryption_key.as_ref())?,
             encryption_key,
             status: Status::Active,
         })
@@ -295,6 +299,19 @@ async fn register_once(ledger: &Ledger, identity: &Identity) -> Result<(), Ledge
         "registered this oracle"
     );
     Ok(())
+}
+
+/// The oracle's own word that the key is its own, for who wraps data keys behind it.
+fn key_proof(
+    signing: &SigningIdentity,
+    participant_id: ParticipantId,
+    key: Option<&Jwk>,
+) -> Result<Option<String>, LedgerError> {
+    let Some(key) = key else { return Ok(None) };
+    let statement = canonical_json(&KeyProof::new(participant_id, key));
+    let statement = statement.map_err(LedgerError::Argument)?;
+    let proof = jws::sign_as(signing, KeyProof::TYPE, &statement);
+    proof.map(Some).map_err(LedgerError::Signature)
 }
 
 /// The oracle's ID: the same for every certificate of one subject, so that a renewed certificate

@@ -311,6 +311,7 @@ async fn revoked_participant(scene: &Scene) {
         role: Role::Provider,
         certificate: std::fs::read_to_string(person.certificate_file().unwrap()).unwrap(),
         encryption_key: None,
+        key_proof: None,
         status: Status::Revoked,
     };
     let ledger = Ledger::connect(scene.running.system.network.info(), 1).unwrap();
@@ -547,6 +548,7 @@ async fn weak_encryption_keys(scene: &Scene) {
             "role": "provider",
             "certificate": certificate,
             "encryption_key": key,
+            "key_proof": std::fs::read_to_string(newcomer.key_proof_file()).unwrap(),
         })
         .to_string();
         let call = fabric_gateway::Call::new(transactions::REGISTER_PARTICIPANT)
@@ -581,7 +583,7 @@ async fn weak_encryption_keys(scene: &Scene) {
             "channel": scene.oracle.channel(),
             "iat": seconds_from_now(0).to_string(),
             "nonce": URL_SAFE_NO_PAD.encode(signing::random::<16>().unwrap()),
-            "body": { "encryption_key": key },
+            "body": { "encryption_key": key, "key_proof": "h.p.s" },
         });
         let jws = fabric_msp::jws::sign(&scene.provider(), request.to_string().as_bytes());
         let refusal = scene

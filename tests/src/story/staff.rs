@@ -79,15 +79,13 @@ pub async fn register(
     person: &Person,
     role: Role,
 ) -> Result<ParticipantId> {
-    let mut add = spec(system, administrator)?
+    let add = spec(system, administrator)?
         .arg("participants")
         .arg("add")
         .option("--role", role.as_str())
         .option("--certificate", person.certificate_file()?)
-        .option("--encryption-key", person.public_key_file());
-    if let Some(id) = system.consortium.known_id(person) {
-        add = add.option("--id", id);
-    }
+        .option("--encryption-key", person.public_key_file())
+        .option("--key-proof", person.key_proof_file());
     let id = text(&run_json(add).await?, "participant_id")?;
     system.consortium.keep_id(person, &id)?;
     Ok(id.parse()?)

@@ -5,17 +5,18 @@
 //! are in the public state besides, for every member of the channel.
 //!
 //! An organisation registers its own people only: the CA that issued the creator's certificate,
-//! which the peer has verified, must have issued the registered one too.
+//! which the peer has verified, must have issued the registered one too. An encryption key is
+//! registered with its holder's proof only: `key_proofs`.
 
 use contract_interface::access::Power;
 use contract_interface::names::{attributes, collections, transactions, transient};
 use contract_interface::{
-    Digest, ErrorCode, Participant, ParticipantFilter, ParticipantId, ParticipantPage,
+    Digest, ErrorCode, GrantStatus, Participant, ParticipantFilter, ParticipantId, ParticipantPage,
     ParticipantRegistration, RegistrationOutcome, Role, RotateKey, Salt, Status,
 };
 use fabric_shim::{Stub, x509::Certificate};
 
-use super::{key_holders, oracles};
+use super::{key_holders, key_proofs, oracles};
 use crate::actor::{Creator, Viewer};
 use crate::failure::Failure;
 use crate::input;
@@ -34,7 +35,7 @@ pub(super) async fn register(stub: &Stub) -> Result<RegistrationOutcome, Failure
         input::json_transient(stub, transient::PARTICIPANT)?;
     let salt = input::salt(stub)?;
     let certificate = input::certificate(registration.certificate.as_bytes())?;
-    check_attested_role(&certificate, registration.role)?;
+    check_attested(&certificate, &registration)?;
     check_issuer(stub, &certificate)?;
     let ledger = match Ledger::open(stub).await {
         Ok(ledger) => {
@@ -58,6 +59,7 @@ pub(super) async fn register(stub: &Stub) -> Result<RegistrationOutcome, Failure
         certificate: certificate.pem(),
         thumbprint,
         encryption_key: registration.encryption_key,
+        key_proof: registration.key_proof,
         status: registration.status,
         version: 1,
         salt: Some(salt),
@@ -68,10 +70,11 @@ pub(super) async fn register(stub: &Stub) -> Result<RegistrationOutcome, Failure
     }
     match ledger.participant(&new.participant_id).await? {
         None => {
+            key_proofs::check(stub, &new, &certificate)?;
             write(&ledger, &new, salt, None).await?;
             Ok(RegistrationOutcome::Registered)
         }
-        Some(old) => update(&ledger, old, new, salt).await,
+        Some(old) => update(&ledger, old, new, (&certificate, salt)).await,
     }
 }
 
@@ -79,7 +82,7 @@ async fn update(
     ledger: &Ledger<'_>,
     old: Participant,
     new: Participant,
-    salt: Salt,
+    (certificate, salt): (&Certificate, Salt),
 ) -> Result<RegistrationOutcome, Failure> {
     if old.msp_id != new.msp_id {
         return Err(conflict("the participant belongs to another organisation"));
@@ -88,6 +91,7 @@ async fn update(
         return Err(conflict("a participant's role does not change"));
     }
     let new = keep_patients_key(&old, new)?;
+    let new = key_proofs::kept_or_checked(ledger.stub, &old, new, certificate)?;
     let version = next_version(&old)?;
     let unchanged = Participant {
         version: old.version,
@@ -138,12 +142,15 @@ pub(super) async fn rotate_key(stub: &Stub) -> Result<RegistrationOutcome, Failu
             "a key that was replaced does not come back",
         ));
     }
+    let certificate = input::certificate(old.certificate.as_bytes())?;
     let new = Participant {
         encryption_key: Some(new_key),
+        key_proof: Some(signed.body.key_proof),
         version: next_version(&old)?,
         salt: Some(signed.salt),
         ..old
     };
+    key_proofs::check(stub, &new, &certificate)?;
     write(&ledger, &new, signed.salt, None).await?;
     Ok(RegistrationOutcome::Updated)
 }
@@ -187,14 +194,25 @@ async fn write(
     Ok(())
 }
 
-/// If the certificate's CA says what its subject is, the registration must not say otherwise.
-fn check_attested_role(certificate: &Certificate, role: Role) -> Result<(), Failure> {
-    match certificate.attribute(attributes::ROLE) {
-        Some(attested) if Role::from_text(attested) != Some(role) => Err(Failure::argument(
+/// If the certificate's CA says who and what its subject is, the registration must not say
+/// otherwise.
+fn check_attested(
+    certificate: &Certificate,
+    registration: &ParticipantRegistration,
+) -> Result<(), Failure> {
+    let attested = certificate.attribute(attributes::ROLE);
+    if attested.is_some_and(|role| Role::from_text(role) != Some(registration.role)) {
+        return Err(Failure::argument(
             "the certificate's salus.role is not the role to be registered",
-        )),
-        _ => Ok(()),
+        ));
     }
+    let attested = certificate.attribute(attributes::PARTICIPANT);
+    if attested.is_some_and(|id| id.parse() != Ok(registration.participant_id)) {
+        return Err(Failure::argument(
+            "the certificate's salus.participant is not the ID to be registered",
+        ));
+    }
+    Ok(())
 }
 
 /// The transient issuer must have signed both the creator's and the registered certificate.
@@ -233,9 +251,9 @@ pub(super) async fn get(stub: &Stub, id: &ParticipantId) -> Result<Participant, 
     Err(not_found())
 }
 
-/// Whoever knows a patient's pseudonym and treats or guards it may learn the organisation and the
-/// key, to ask for access and to seal what only the patient is to read; not the certificate, which
-/// holds a name.
+/// Whoever knows a patient's pseudonym and treats or guards it, or has it as guardian, may learn
+/// the organisation and the key with its proof, to ask for access and to seal what only that
+/// patient is to read; not the certificate, which holds a name.
 async fn may_write_to(
     ledger: &Ledger<'_>,
     viewer: &Viewer,
@@ -250,7 +268,12 @@ async fn may_write_to(
             return Ok(true);
         }
     }
-    Ok(false)
+    let Viewer::Patient { participant, .. } = viewer else {
+        return Ok(false);
+    };
+    let own = participant.participant_id.into();
+    let guardian = ledger.delegation(&own, &patient.participant_id).await?;
+    Ok(guardian.is_some_and(|entry| entry.status == GrantStatus::Active))
 }
 
 /// One participant by certificate.

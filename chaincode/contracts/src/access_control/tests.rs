@@ -10,6 +10,7 @@ mod emergencies;
 mod encryption_keys;
 mod explain;
 mod grants;
+mod key_proofs;
 mod nonces;
 mod notices;
 mod participants;

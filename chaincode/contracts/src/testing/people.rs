@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use contract_interface::names::attributes;
-use contract_interface::{Digest, Jwk, ParticipantId, Pseudonym, Role};
-use fabric_msp::{MspId, NodeOu, SigningIdentity};
+use contract_interface::{Digest, Jwk, KeyProof, ParticipantId, Pseudonym, Role};
+use fabric_msp::{MspId, NodeOu, SigningIdentity, jws};
 use fabric_mspgen::{Kind, Organization, UserProfile};
 
 /// Everyone who acts in the tests.
@@ -86,6 +86,17 @@ impl Who {
 
     pub(crate) fn thumbprint(self) -> Digest {
         Digest::from_bytes(self.identity().certificate().thumbprint())
+    }
+
+    /// This one's word that `key` is its own.
+    pub(crate) fn proof(self, key: &Jwk) -> String {
+        self.proof_as(self.id(), key)
+    }
+
+    /// This one's word that `key` is the one of participant `id`.
+    pub(crate) fn proof_as(self, id: ParticipantId, key: &Jwk) -> String {
+        let proof = super::json(&KeyProof::new(id, key));
+        jws::sign_as(self.identity(), KeyProof::TYPE, &proof).unwrap()
     }
 
     /// A public key of the right form, whose private half nobody has.

@@ -38,6 +38,7 @@ fn reader(role: Role, organization: u8) -> Participant {
         certificate: String::new(),
         thumbprint: Digest::of(b"certificate"),
         encryption_key: None,
+        key_proof: None,
         status: Status::Active,
         version: 1,
         salt: None,

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     /// Patients, providers, staff. For administrators.
     #[command(subcommand)]
     Participants(ParticipantsCommand),
+    /// The organisations' CAs that your profile pins, with fingerprints to compare.
+    Anchors,
     /// Devices and whom they measure. For administrators.
     #[command(subcommand)]
     Devices(DevicesCommand),

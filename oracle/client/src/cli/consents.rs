@@ -17,6 +17,7 @@ use crate::{
     guardians::patient,
     output::Output,
     participants::read,
+    recipients::{Named, confirmed},
     wording,
 };
 
@@ -34,8 +35,18 @@ pub(crate) async fn import(client: &Client, args: &GrantsImport, out: Output) ->
     if !args.dry_run {
         ensure_not_over(&grants)?;
     }
-    let mut given = Vec::new();
+    // Who gets keys is clear before the first grant is given.
+    let mut recipients = Vec::with_capacity(grants.len());
     for grant in &grants {
+        recipients.push(match named(&grant.rule) {
+            Some(id) if !args.dry_run && shares(client, &grant.rule) => {
+                Some(confirmed(client, &id, Named::Here, &args.whom).await?)
+            }
+            _ => None,
+        });
+    }
+    let mut given = Vec::new();
+    for (grant, recipient) in grants.iter().zip(&recipients) {
         let answer = if args.dry_run {
             json!({ "grant_id": grant.grant_id, "grant": grant })
         } else {
@@ -49,8 +60,8 @@ pub(crate) async fn import(client: &Client, args: &GrantsImport, out: Output) ->
                         grants.len()
                     )
                 })?;
-            if shares(client, &grant.rule) && named(&grant.rule).is_some() {
-                share_keys(client, &grant.grant_id, given_for, out).await?;
+            if recipient.is_some() {
+                share_keys(client, &grant.grant_id, given_for, recipient.as_ref(), out).await?;
             }
             json!({
                 "grant_id": grant.grant_id,

@@ -1,17 +1,18 @@
 //! `salus grants`.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use contract_interface::{
     AccessRequestId, Grant, GrantEntry, GrantFilter, GrantId, Grantee, PageRequest, ParticipantId,
     Pseudonym, Rule, UtcTime,
     access::{AccessRequestEntry, AccessRequestFilter, AccessRequestStatus},
 };
-use salus::{Client, Custody, Recorded, custody, signing};
+use salus::{Client, Custody, Recorded, custody, signing, trust::Recipient};
 use serde_json::json;
 
 use crate::{
     args::{GrantsGive, GrantsList, GrantsRevoke, GrantsShare, GrantsShow, Until},
     output::Output,
+    recipients::{Named, confirmed},
     wording,
 };
 
@@ -41,6 +42,14 @@ pub(crate) async fn give(client: &Client, args: &GrantsGive, out: Output) -> Res
         "given, a denial,"
     };
     let shares = shares(client, &grant.rule);
+    let named_here = match args.rule.to {
+        Some(_) => Named::Here,
+        None => Named::ByOracle,
+    };
+    let recipient = match named(&grant.rule) {
+        Some(id) if shares => Some(confirmed(client, &id, named_here, &args.whom).await?),
+        _ => None,
+    };
     let recorded = client.give_grant(grant, args.patient).await?;
     let mut sentence = format!(
         "grant {grant_id} {done} until {}",
@@ -50,7 +59,7 @@ pub(crate) async fn give(client: &Client, args: &GrantsGive, out: Output) -> Res
         sentence.push_str(", which accepts the request");
     }
     if shares {
-        let shared = share_keys(client, &grant_id, args.patient, out)
+        let shared = share_keys(client, &grant_id, args.patient, recipient.as_ref(), out)
             .await
             .with_context(|| {
                 format!("{sentence}, but the keys are not handed over: `salus grants share --grant {grant_id}`")
@@ -212,7 +221,9 @@ fn giver(entry: &GrantEntry) -> String {
 
 pub(crate) async fn share(client: &Client, args: &GrantsShare, out: Output) -> Result<()> {
     ensure_own_custody(client)?;
-    let shared = share_keys(client, &args.grant, None, out).await?;
+    let id = custody::named_by(client, &args.grant, None).await?;
+    let recipient = confirmed(client, &id, Named::ByOracle, &args.whom).await?;
+    let shared = share_keys(client, &args.grant, None, Some(&recipient), out).await?;
     out.result(
         &json!({
             "grant_id": args.grant,
@@ -234,14 +245,20 @@ pub(crate) fn ensure_own_custody(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Hands the keys of the records that a grant covers to its grantee, saying how far it is.
+/// Hands the keys of the records that a grant covers to its grantee, if it names a person, saying
+/// how far it is.
 pub(crate) async fn share_keys(
     client: &Client,
     grant_id: &GrantId,
     patient: Option<Pseudonym>,
+    recipient: Option<&Recipient>,
     out: Output,
 ) -> Result<custody::Outcome> {
-    let shared = custody::share(client, grant_id, patient, |progress| {
+    let Some(recipient) = recipient else {
+        custody::named_by(client, grant_id, patient).await?;
+        bail!("it is not known who should get the keys");
+    };
+    let shared = custody::share(client, grant_id, patient, recipient, |progress| {
         out.progress("keys handed over", progress.done, progress.total);
     })
     .await?;

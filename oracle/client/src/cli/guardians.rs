@@ -9,9 +9,10 @@ use salus::{Client, Custody, custody, signing};
 use serde_json::json;
 
 use crate::{
-    args::{GuardiansAdd, GuardiansList, GuardiansRemove, GuardiansShare},
+    args::{GuardiansAdd, GuardiansList, GuardiansRemove, GuardiansShare, Whom},
     grants::{ensure_own_custody, from_now, handed_over},
     output::Output,
+    recipients::{Named, confirmed},
 };
 
 pub(crate) async fn add(client: &Client, args: &GuardiansAdd, out: Output) -> Result<()> {
@@ -41,7 +42,7 @@ pub(crate) async fn add(client: &Client, args: &GuardiansAdd, out: Output) -> Re
         args.guardian
     );
     if shares {
-        let shared = share_keys(client, &args.guardian, out)
+        let shared = share_keys(client, &args.guardian, &args.whom, out)
             .await
             .with_context(|| {
                 format!("{sentence}, but the keys are not handed over: `salus guardians share`")
@@ -54,7 +55,7 @@ pub(crate) async fn add(client: &Client, args: &GuardiansAdd, out: Output) -> Re
 
 pub(crate) async fn share(client: &Client, args: &GuardiansShare, out: Output) -> Result<()> {
     ensure_own_custody(client)?;
-    let shared = share_keys(client, &args.guardian, out).await?;
+    let shared = share_keys(client, &args.guardian, &args.whom, out).await?;
     out.result(
         &json!({
             "guardian": args.guardian,
@@ -70,10 +71,12 @@ pub(crate) async fn share(client: &Client, args: &GuardiansShare, out: Output) -
 async fn share_keys(
     client: &Client,
     guardian: &ParticipantId,
+    whom: &Whom,
     out: Output,
 ) -> Result<custody::Outcome> {
+    let guardian = confirmed(client, guardian, Named::Here, whom).await?;
     let patient = patient(client, None).await?;
-    let shared = custody::share_with_guardian(client, guardian, patient, |progress| {
+    let shared = custody::share_with_guardian(client, &guardian, patient, |progress| {
         out.progress("keys handed over", progress.done, progress.total);
     })
     .await?;

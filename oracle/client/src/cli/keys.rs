@@ -7,15 +7,16 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, Result, ensure};
-use contract_interface::{Participant, Role};
-use salus::{Client, Custody, Profile, custody, key_files};
-use sealed_object::PrivateKey;
+use anyhow::{Context as _, Result, bail, ensure};
+use contract_interface::{Jwk, Participant, ParticipantId, Role};
+use salus::{Client, Custody, Profile, custody, key_files, key_proof, signing};
+use sealed_object::{PrivateKey, PublicKey};
 use serde_json::json;
 
 use crate::{
-    args::{KeysCreate, KeysRotate},
+    args::{KeysCreate, KeysProve, KeysRotate},
     output::Output,
+    participants::public_key,
 };
 
 /// RSA modulus, bits.
@@ -25,7 +26,7 @@ const PRIVATE_MODE: u32 = 0o600;
 /// Readable by all.
 const PUBLIC_MODE: u32 = 0o644;
 
-pub(crate) fn create(args: &KeysCreate, out: Output) -> Result<()> {
+pub(crate) fn create(profile: Option<&Profile>, args: &KeysCreate, out: Output) -> Result<()> {
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let key = PrivateKey::generate(KEY_BITS)?;
@@ -34,15 +35,62 @@ pub(crate) fn create(args: &KeysCreate, out: Output) -> Result<()> {
     write_new(&private, key.to_jwk().as_bytes(), PRIVATE_MODE)?;
     write_new(&public, key.public_key().to_jwk().as_bytes(), PUBLIC_MODE)?;
     let kid = key.public_key().thumbprint();
+    let mut result = json!({ "kid": kid, "private": private, "public": public });
+    let mut sentence = format!(
+        "key {kid}\n{} stays with you and opens your records; have {} registered",
+        private.display(),
+        public.display()
+    );
+    if let Some(profile) = profile {
+        let proof = args.out.join("proof.jws");
+        let id = write_proof(profile, &jwk(key.public_key())?, args.id, &proof)?;
+        result["proof"] = json!(proof);
+        result["participant_id"] = json!(id);
+        sentence.push_str(&format!(
+            " with {}, which says that it is yours as participant {id}",
+            proof.display()
+        ));
+    }
+    out.result(&result, &sentence)?;
+    Ok(())
+}
+
+/// Signs that a key is one's own.
+pub(crate) fn prove(profile: &Profile, args: &KeysProve, out: Output) -> Result<()> {
+    let key = match (&args.public_key, &profile.encryption_key_file) {
+        (Some(file), _) => public_key(file)?,
+        (None, Some(file)) => jwk(key_files::read(file)?.public_key())?,
+        (None, None) => bail!("name the key with --public-key: your profile has none"),
+    };
+    let id = write_proof(profile, &key, args.id, &args.out)?;
+    let kid = key.thumbprint();
     out.result(
-        &json!({ "kid": kid, "private": private, "public": public }),
+        &json!({ "kid": kid, "proof": args.out, "participant_id": id }),
         &format!(
-            "key {kid}\n{} stays with you and opens your records; have {} registered",
-            private.display(),
-            public.display()
+            "{} says that key {kid} is yours as participant {id}; have it registered with the key",
+            args.out.display()
         ),
     )?;
     Ok(())
+}
+
+fn write_proof(
+    profile: &Profile,
+    key: &Jwk,
+    id: Option<ParticipantId>,
+    file: &Path,
+) -> Result<ParticipantId> {
+    let id = match id {
+        Some(id) => id,
+        None => ParticipantId::from_bytes(signing::random()?),
+    };
+    let proof = key_proof::sign(&signing::identity(profile)?, id, key)?;
+    write_new(file, proof.as_bytes(), PUBLIC_MODE)?;
+    Ok(id)
+}
+
+fn jwk(key: &PublicKey) -> Result<Jwk> {
+    Ok(serde_json::from_str(&key.to_jwk())?)
 }
 
 /// Replaces the profile's key, or goes on with a replacement that was interrupted.
@@ -110,7 +158,7 @@ async fn register_next(client: &Client, me: &Participant, file: &Path) -> Result
         write_new(&next, key.to_jwk().as_bytes(), PRIVATE_MODE)?;
     }
     let key = key_files::read(&next)?;
-    let public = serde_json::from_str(&key.public_key().to_jwk())?;
+    let public = jwk(key.public_key())?;
     if me.encryption_key.as_ref() != Some(&public) {
         client.rotate_key(&me.participant_id, public).await?;
     }
@@ -192,13 +240,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let args = KeysCreate {
             out: folder.path().join("new"),
+            id: None,
         };
-        create(&args, Output::new(true)).unwrap();
+        create(None, &args, Output::new(true)).unwrap();
         let private = args.out.join("private.jwk");
         let before = fs::read(&private).unwrap();
         let mode = fs::metadata(&private).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, PRIVATE_MODE);
-        assert!(create(&args, Output::new(true)).is_err());
+        assert!(create(None, &args, Output::new(true)).is_err());
         assert_eq!(fs::read(&private).unwrap(), before);
         assert_eq!(fs::read_dir(&args.out).unwrap().count(), 2, "no leftovers");
     }

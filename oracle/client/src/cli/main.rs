@@ -1,6 +1,7 @@
 //! The command line of Salus.
 
 mod access;
+mod anchors;
 mod args;
 mod audit;
 mod consents;
@@ -18,6 +19,7 @@ mod peers;
 mod policies;
 mod publish;
 mod reads;
+mod recipients;
 mod records;
 mod submissions;
 mod terminal;
@@ -72,7 +74,12 @@ fn main() -> ExitCode {
 async fn run(args: &Salus) -> Result<()> {
     let out = Output::new(args.json);
     match &args.command {
-        Command::Keys(KeysCommand::Create(create)) => keys::create(create, out),
+        Command::Keys(KeysCommand::Create(create)) => {
+            let profile = args.profile.as_ref().map(|_| profile(args)).transpose()?;
+            keys::create(profile.as_ref(), create, out)
+        }
+        Command::Keys(KeysCommand::Prove(prove)) => keys::prove(&profile(args)?, prove, out),
+        Command::Anchors => anchors::list(&profile(args)?, out),
         Command::Keys(KeysCommand::Rotate(rotate)) => {
             keys::rotate(&profile(args)?, rotate, out).await
         }
@@ -219,7 +226,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         | (_, Some(PublishError::Connection { .. } | PublishError::TimedOut { .. })) => {
             EXIT_UNREACHABLE
         }
-        (Some(ClientError::Integrity { .. } | ClientError::Key { .. }), _) => EXIT_NOT_OPENED,
+        (
+            Some(
+                ClientError::Integrity { .. }
+                | ClientError::Key { .. }
+                | ClientError::Untrusted(_),
+            ),
+            _,
+        ) => EXIT_NOT_OPENED,
         _ => EXIT_FAILED,
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use contract_interface::{
     Jwk, PageRequest, ParticipantFilter, ParticipantId, ParticipantRegistration, Status,
 };
-use salus::{Client, signing};
+use salus::{Client, key_proof, signing};
 use serde_json::json;
 
 use crate::{
@@ -15,9 +15,14 @@ use crate::{
 };
 
 pub(crate) async fn add(client: &Client, args: &ParticipantsAdd, out: Output) -> Result<()> {
-    let participant_id = match &args.id {
-        Some(id) => *id,
-        None => ParticipantId::from_bytes(signing::random()?),
+    let key_proof = match &args.key_proof {
+        Some(file) => Some(read(file)?.trim_end().to_owned()),
+        None => None,
+    };
+    let participant_id = match (&args.id, &key_proof) {
+        (Some(id), _) => *id,
+        (None, Some(proof)) => key_proof::statement(proof)?.participant_id(),
+        (None, None) => ParticipantId::from_bytes(signing::random()?),
     };
     let registration = ParticipantRegistration {
         participant_id,
@@ -27,6 +32,7 @@ pub(crate) async fn add(client: &Client, args: &ParticipantsAdd, out: Output) ->
             Some(file) => Some(public_key(file)?),
             None => None,
         },
+        key_proof,
         status: Status::Active,
     };
     let registered = client.register_participant(&registration).await?;
@@ -67,7 +73,7 @@ pub(crate) async fn list(client: &Client, args: &ParticipantsList, out: Output) 
     Ok(())
 }
 
-fn public_key(file: &Path) -> Result<Jwk> {
+pub(crate) fn public_key(file: &Path) -> Result<Jwk> {
     serde_json::from_str(&read(file)?)
         .with_context(|| format!("{} is not a public RSA JWK", file.display()))
 }

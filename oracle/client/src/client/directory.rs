@@ -11,7 +11,7 @@ use super::{
     Client, Recorded,
     pages::{all, text},
 };
-use crate::error::ClientError;
+use crate::{error::ClientError, key_proof};
 
 /// What a registration answers.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -92,7 +92,11 @@ impl Client {
         encryption_key: Jwk,
     ) -> Result<Recorded, ClientError> {
         let path = format!("/v1/participants/{me}/key");
-        self.post_signed(&path, RotateKey { encryption_key }).await
+        let body = RotateKey {
+            key_proof: key_proof::sign(&self.identity, *me, &encryption_key)?,
+            encryption_key,
+        };
+        self.post_signed(&path, body).await
     }
 
     /// Registers a device of the oracle's organisation and binds it to a patient. For its

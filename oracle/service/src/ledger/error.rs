@@ -2,7 +2,7 @@
 
 use contract_interface::{CanonicalJsonError, ErrorCode};
 use fabric_gateway::{ConnectError, EvaluateError, EventsError, TransactionError};
-use fabric_msp::block::BlockError;
+use fabric_msp::{SignatureError, block::BlockError};
 
 /// A call to the contracts that was not done, or of which it is not known whether it was.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,9 @@ pub enum LedgerError {
     /// An argument has no canonical JSON form.
     #[error("the argument has no canonical form")]
     Argument(#[source] CanonicalJsonError),
+    /// A statement cannot be signed with the oracle's key.
+    #[error("the oracle's key cannot sign")]
+    Signature(#[source] SignatureError),
     /// The decision on a read does not open with the salt that was sent.
     #[error("the decision's reason does not open with the transaction's salt")]
     DecisionUnreadable,

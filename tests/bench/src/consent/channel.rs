@@ -6,9 +6,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use contract_interface::{
     AuthorizeRead, Confidentiality, DeviceRegistration, Digest, Grant, GrantAccess, GrantId,
-    Grantee, Jwk, KeyWrap, Nonce, ParticipantId, ParticipantRegistration, Period, Purpose,
-    ReasonCode, RecordEntry, RecordId, RecordPrivate, RecordWraps, RegisterRecords, RequestBody,
-    RevokeAccess, Role, Rule, Salt, SignedRequest, Source, Status, UtcTime, canonical_json,
+    Grantee, Jwk, KeyProof, KeyWrap, Nonce, ParticipantId, ParticipantRegistration, Period,
+    Purpose, ReasonCode, RecordEntry, RecordId, RecordPrivate, RecordWraps, RegisterRecords,
+    RequestBody, RevokeAccess, Role, Rule, Salt, SignedRequest, Source, Status, UtcTime,
+    canonical_json,
     names::{attributes, collections, transactions, transient},
 };
 use fabric_msp::{NodeOu, SigningIdentity, jws};
@@ -34,10 +35,14 @@ struct Person {
     identity: SigningIdentity,
 }
 
-/// A public key for the patient, without whom records are not taken.
-fn public_key() -> Result<Jwk> {
+/// A public key for the patient, without whom records are not taken, and the proof that it is the
+/// patient's.
+fn patients_key(patient: &Person) -> Result<(Jwk, String)> {
     let key = sealed_object::PrivateKey::generate(RSA_BITS)?;
-    Ok(serde_json::from_str(&key.public_key().to_jwk())?)
+    let key: Jwk = serde_json::from_str(&key.public_key().to_jwk())?;
+    let proof = canonical_json(&KeyProof::new(patient.id, &key))?;
+    let proof = jws::sign_as(&patient.identity, KeyProof::TYPE, &proof)?;
+    Ok((key, proof))
 }
 
 /// Who signs a request.
@@ -96,15 +101,16 @@ impl Channel {
             (Role::Patient, channel.patient.id, pem(&channel.patient)),
             (Role::Provider, channel.provider.id, pem(&channel.provider)),
         ] {
-            let encryption_key = match role {
-                Role::Patient => Some(public_key()?),
-                _ => None,
+            let (encryption_key, key_proof) = match role {
+                Role::Patient => patients_key(&channel.patient).map(|(k, p)| (Some(k), Some(p)))?,
+                _ => (None, None),
             };
             let registration = ParticipantRegistration {
                 participant_id: id,
                 role,
                 certificate,
                 encryption_key,
+                key_proof,
                 status: Status::Active,
             };
             let tx = Tx::submit(transactions::REGISTER_PARTICIPANT)

@@ -11,6 +11,7 @@ use crate::testing::*;
 fn rotate(world: &mut World, signer: Who, key: &Jwk) -> Tx {
     let request = world.request(RotateKey {
         encryption_key: key.clone(),
+        key_proof: signer.proof(key),
     });
     world.signed(signer, &request)
 }
@@ -73,8 +74,7 @@ async fn a_key_belongs_to_one_participant() {
         let tx = rotate(&mut world, who, &Patient.key());
         world.refused(Oracle1, tx, conflict).await;
     }
-    let mut registration = world.registration(Provider1, Role::Provider);
-    registration.encryption_key = Some(Patient.key());
+    let registration = world.registration_with(Provider1, Role::Provider, &Patient.key());
     let tx = world.register_participant(registration);
     world.refused(Oracle1, tx, conflict).await;
 }
@@ -86,7 +86,9 @@ async fn only_the_patient_replaces_a_patients_key() {
     let mut registration = world.registration(Patient, Role::Patient);
     let first = registration.encryption_key.clone();
     for creator in [Oracle1, Admin1] {
-        registration.encryption_key = Some(key("the organisation's"));
+        let foreign = key("the organisation's");
+        registration.key_proof = Some(Patient.proof(&foreign));
+        registration.encryption_key = Some(foreign);
         let tx = world.register_participant(registration.clone());
         world
             .refused(creator, tx, ErrorCode::ParticipantConflict)
@@ -94,6 +96,7 @@ async fn only_the_patient_replaces_a_patients_key() {
     }
     // A registration that says nothing of it leaves the key as it is.
     registration.encryption_key = None;
+    registration.key_proof = None;
     let tx = world.register_participant(registration.clone());
     let result = world.ok(Oracle1, tx).await;
     assert_eq!(outcome(&result), RegistrationOutcome::Unchanged);
@@ -110,8 +113,7 @@ async fn oracles_of_one_organization_may_share_a_key() {
     let mut world = World::populated().await;
     let tx = rotate(&mut world, Oracle1, &Oracle1.key());
     world.ok(Oracle1, tx).await;
-    let mut second = world.registration(PlainOracle, Role::Oracle);
-    second.encryption_key = Some(Oracle1.key());
+    let second = world.registration_with(PlainOracle, Role::Oracle, &Oracle1.key());
     let tx = world.register_participant(second);
     world.ok(Admin1, tx).await;
     let tx = rotate(&mut world, Oracle2, &Oracle1.key());

@@ -79,6 +79,7 @@ async fn registering_again_changes_nothing_and_renewal_changes_the_certificate()
 
     registration.certificate = Provider1Renewed.pem();
     registration.encryption_key = Some(key());
+    registration.key_proof = Some(Provider1Renewed.proof(&key()));
     let tx = world.register_participant(registration);
     let outcome: RegistrationOutcome = world.get(Admin1, tx).await;
     assert_eq!(outcome, RegistrationOutcome::Updated);

@@ -490,6 +490,7 @@ async fn a_patient_without_a_key_has_no_records_until_it_has_one() {
     let mut world = World::populated().await;
     let mut registration = world.registration(Nobody, Role::Patient);
     let key = registration.encryption_key.take();
+    let proof = registration.key_proof.take();
     let tx = world.register_participant(registration.clone());
     world.ok(Oracle1, tx).await;
     let mut device = world.device();
@@ -515,6 +516,7 @@ async fn a_patient_without_a_key_has_no_records_until_it_has_one() {
     assert!(!missing.is_retryable());
 
     registration.encryption_key = key;
+    registration.key_proof = proof;
     let tx = world.register_participant(registration);
     world.ok(Oracle1, tx).await;
     let tx = world.register_records(&both);

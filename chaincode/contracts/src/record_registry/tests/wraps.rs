@@ -30,6 +30,7 @@ fn gated(key: &Jwk, gate: &Jwk, grant_id: Option<GrantId>) -> KeyWrap {
 async fn rotate(world: &mut World, who: Who, key: &Jwk) {
     let request = world.request(RotateKey {
         encryption_key: key.clone(),
+        key_proof: who.proof(key),
     });
     let tx = world.signed(who, &request);
     world.ok(Oracle1, tx).await;

@@ -14,6 +14,18 @@ use super::{
     rules::RuleArgs,
 };
 
+/// How one is sure who gets keys; asked only where nobody but the patient holds them
+/// (custody = "patient").
+#[derive(Debug, Args)]
+pub(crate) struct Whom {
+    /// The name in the certificate of whom you mean; it is asked for, if it is not said here.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) expect: Vec<String>,
+    /// The certificate (PEM) that the person gave you.
+    #[arg(long = "their-certificate", value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum GrantsCommand {
     /// Let someone read your records, or forbid it.
@@ -58,6 +70,8 @@ pub(crate) struct GrantsGive {
     /// As a guardian, for this patient.
     #[arg(long = "for", value_name = "PSEUDONYM")]
     pub(crate) patient: Option<Pseudonym>,
+    #[command(flatten)]
+    pub(crate) whom: Whom,
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +108,8 @@ pub(crate) struct GrantsShare {
     /// The grant.
     #[arg(long, value_name = "ID")]
     pub(crate) grant: GrantId,
+    #[command(flatten)]
+    pub(crate) whom: Whom,
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +125,8 @@ pub(crate) struct GrantsImport {
     /// Only say what would be given.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) whom: Whom,
 }
 
 #[derive(Debug, Args)]
@@ -186,6 +204,8 @@ pub(crate) struct GuardiansShare {
     /// Who may read for you.
     #[arg(long, value_name = "ID")]
     pub(crate) guardian: ParticipantId,
+    #[command(flatten)]
+    pub(crate) whom: Whom,
 }
 
 /// Why a guardian may act.
@@ -232,6 +252,8 @@ pub(crate) struct GuardiansAdd {
     /// Until when: a time, or a while such as 365d.
     #[arg(long, value_name = "TIME|WHILE", value_parser = until)]
     pub(crate) valid_until: Until,
+    #[command(flatten)]
+    pub(crate) whom: Whom,
 }
 
 #[derive(Debug, Args)]

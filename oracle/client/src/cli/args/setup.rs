@@ -9,11 +9,28 @@ use super::forms::role;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Make an RSA-3072 key pair: private.jwk stays with you, public.jwk is registered.
+    /// Make an RSA-3072 key pair: private.jwk stays with you, public.jwk is registered, with
+    /// proof.jws that it is yours, which is made if a profile is named.
     Create(KeysCreate),
     /// Replace your key by a new one, or go on with a replacement that was interrupted: registers
     /// the new key, and where only you hold your records' keys wraps them all anew.
     Rotate(KeysRotate),
+    /// Sign that an encryption key is yours, for whoever registers it: needed with the first key,
+    /// and with a new certificate.
+    Prove(KeysProve),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysProve {
+    /// The file to write; an existing one is never overwritten.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// The public key (JWK); that of your profile's encryption_key_file, if left out.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) public_key: Option<PathBuf>,
+    /// The ID under which you are registered already; a new random one otherwise.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) id: Option<ParticipantId>,
 }
 
 #[derive(Debug, Args)]
@@ -26,9 +43,12 @@ pub(crate) struct KeysRotate {
 
 #[derive(Debug, Args)]
 pub(crate) struct KeysCreate {
-    /// Folder for the two files; existing ones are never overwritten.
+    /// Folder for the files; existing ones are never overwritten.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// The ID to be registered under, if one is chosen for you; a new random one otherwise.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) id: Option<ParticipantId>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -50,7 +70,12 @@ pub(crate) struct ParticipantsAdd {
     /// The participant's public encryption key (JWK).
     #[arg(long, value_name = "FILE")]
     pub(crate) encryption_key: Option<PathBuf>,
-    /// The ID to register under, to renew a certificate; a new random one otherwise.
+    /// The participant's proof that the key is its own (`salus keys prove`); needed with a key, and
+    /// with a new certificate.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_proof: Option<PathBuf>,
+    /// The ID to register under, to renew a certificate; if left out the one of the proof, or a
+    /// new random one.
     #[arg(long, value_name = "HEX")]
     pub(crate) id: Option<ParticipantId>,
 }

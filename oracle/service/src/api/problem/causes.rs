@@ -99,6 +99,10 @@ fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::CertificateForeign => {
             "An oracle registers people with certificates of its own organisation's authority only."
         }
+        ErrorCode::KeyProofInvalid => {
+            "Whose key it is makes the proof with `salus keys prove`, for the ID and the \
+             certificate to be registered."
+        }
         ErrorCode::ParticipantConflict => {
             "Choose a new random ID, or renew the registration there is."
         }

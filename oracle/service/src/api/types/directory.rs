@@ -28,6 +28,10 @@ pub(crate) struct ParticipantRegistration {
     certificate: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encryption_key: Option<Jwk>,
+    /// Compact JWS (`typ` `vnd.salus.key-proof`) of whose key it is; needed with a key or a
+    /// certificate that is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_proof: Option<String>,
     /// `active` if left out.
     #[schema(required = false)]
     status: Status,
@@ -48,6 +52,10 @@ pub(crate) struct Participant {
     thumbprint: Hash,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encryption_key: Option<Jwk>,
+    /// Compact JWS (`typ` `vnd.salus.key-proof`) of the participant: verify it with the certificate
+    /// before you wrap for the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_proof: Option<String>,
     status: Status,
     /// 1, and one more with each change.
     version: u32,

@@ -66,14 +66,14 @@ fn rules() -> [Value; 4] {
 #[test]
 fn directory_types_are_described_as_they_are() {
     let participant = json!({"participant_id": ID, "msp_id": "Org1MSP", "role": "patient",
-        "certificate": "PEM", "thumbprint": HASH, "encryption_key": jwk(),
+        "certificate": "PEM", "thumbprint": HASH, "encryption_key": jwk(), "key_proof": "a.b.c",
         "status": "active", "version": 1, "salt": HASH});
     same::<contract_interface::ParticipantPage, ParticipantPage>(
         &json!({"participants": [participant], "next_page_token": "abc"}),
     );
     same::<contract_interface::ParticipantRegistration, ParticipantRegistration>(
         &json!({"participant_id": ID, "role": "provider", "certificate": "PEM",
-            "encryption_key": jwk(), "status": "suspended"}),
+            "encryption_key": jwk(), "key_proof": "a.b.c", "status": "suspended"}),
     );
     let device = json!({"device_id": "d1", "msp_id": "Org1MSP", "thumbprint": HASH,
         "status": "revoked", "status_since": TIME, "salt": HASH,

@@ -76,6 +76,7 @@ fn granted(key: &PrivateKey, grant: u8, types: &[&str]) -> Holder {
             certificate: String::new(),
             thumbprint: Digest::of(b"certificate"),
             encryption_key: None,
+            key_proof: None,
             status: Status::Active,
             version: 1,
             salt: None,
