@@ -13,13 +13,25 @@ use salus_tests::{
     system::{Platform, Setup},
 };
 
-use crate::support::{Running, contains_any, heart_rate};
+use crate::support::{Running, contains_any, heart_rate, is_here};
 
 #[tokio::test]
 async fn an_ingest_process_takes_readings_and_holds_no_decryption_key() {
+    ingest_holds_no_key(Platform::EMBEDDED).await;
+}
+
+#[tokio::test]
+async fn an_ingest_process_takes_readings_and_holds_no_decryption_key_on_real_fabric() {
+    let test = "an_ingest_process_takes_readings_and_holds_no_decryption_key_on_real_fabric";
+    if is_here(test, Platform::REAL) {
+        ingest_holds_no_key(Platform::REAL).await;
+    }
+}
+
+async fn ingest_holds_no_key(platform: Platform) {
     let setup = Setup {
         duties: Duties::Api,
-        ..Setup::of(Platform::EMBEDDED)
+        ..Setup::of(platform)
     };
     let running = Running::start_with(&setup, 1).await;
     let api = &running.system.oracle;
