@@ -75,7 +75,16 @@ async fn nothing_comes_back(scene: &Scene, record: &Record, wraps: &RecordWraps)
             serde_json::to_vec(&[&record.metadata]).unwrap(),
         )
         .transient(transient::WRAPS, serde_json::to_vec(&[&wraps]).unwrap());
-    match scene.oracle.submit(call).await {
+    // A peer that has just come back is not yet known to the others for a moment.
+    let answer = until("the contract answers", || async {
+        let answer = scene.oracle.submit(call.clone()).await;
+        let answered = match &answer {
+            Ok(_) => true,
+            Err(refusal) => refusal.code.is_some(),
+        };
+        answered.then_some(answer)
+    });
+    match answer.await {
         // Taken as what was there before, or refused: either way nothing is written.
         Ok(ordered) => {
             let result: contract_interface::RegisterRecordsResult = ordered.json();
