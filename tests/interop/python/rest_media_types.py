@@ -3,9 +3,9 @@
 import schemathesis
 
 
-@schemathesis.serializer("application/jose")
-def jose(_context, value):
-    """A compact JWS goes out as the text that it is."""
+@schemathesis.serializer("application/jose", "application/pkcs10")
+def text(_context, value):
+    """A compact JWS, or a certificate request in PEM, goes out as the text that it is."""
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
 
 
