@@ -196,6 +196,50 @@ async fn bad_requests_get_problem_documents() {
     running.system.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn readings_of_a_patient_without_a_key_are_kept_and_everybody_is_told() {
+    let running = Running::embedded().await;
+    let administrator = running.cast.administrator.clone();
+    let consortium = &running.system.consortium;
+    let role = [("salus.role", "patient")];
+    let patient = consortium.enrol("patient-late", 0, &role).unwrap();
+    let certificate = patient.certificate_file().unwrap().display().to_string();
+    let add = ["participants", "add", "--role", "patient"];
+    let add = [&add[..], &["--certificate", &certificate]].concat();
+    let added = running.salus(&administrator, &add).await;
+    let pseudonym = added["participant_id"].as_str().unwrap();
+    let device = consortium.device("late-1").unwrap();
+    let certificate = device.file("client.crt").display().to_string();
+    let bind = ["devices", "add", "--device", "late-1", "--from"];
+    let bind = [&bind[..], &["1900-01-01T00:00:00Z", "--patient", pseudonym]].concat();
+    let bind = [&bind[..], &["--certificate", &certificate]].concat();
+    running.salus(&administrator, &bind).await;
+
+    let file = running.file("late.ndjson", &heart_rate(61, 5));
+    for attempt in ["first", "sent again"] {
+        let publishing = story::publish_file(&running.system, &device, &file, WaitFor::Receipts);
+        let told = format!("{:#}", publishing.await.unwrap_err());
+        assert!(told.contains("PATIENT_KEY_MISSING"), "{attempt}: {told}");
+        let list = ["dead-letters", "list"];
+        let letters = story::salus_list(&running.system, &administrator, &list).await;
+        let letters = letters.unwrap();
+        assert_eq!(letters.len(), 1, "{attempt}: {letters:?}");
+        assert_eq!(letters[0]["device_id"], "late-1", "{letters:?}");
+        assert_eq!(letters[0]["readings"], 1, "{letters:?}");
+        assert_eq!(letters[0]["code"], "PATIENT_KEY_MISSING", "{letters:?}");
+        assert!(letters[0].get("record_id").is_none(), "{letters:?}");
+    }
+    let list = ["jobs", "list"];
+    let jobs = story::salus_list(&running.system, &administrator, &list).await;
+    let mut names = jobs.unwrap();
+    names.retain(|job| job["job"] == "wraps" && job["passes"].is_u64());
+    assert_eq!(names.len(), 1, "the job that rotates keys");
+    // Others are not hindered.
+    let other = running.cast.patients[0].clone();
+    good_reading_arrives(&running, &other, 6).await;
+    running.system.stop().await.unwrap();
+}
+
 fn options(running: &Running, content_type: &str) -> Options {
     device_options(running, &running.cast.patients[0], content_type)
 }

@@ -1,11 +1,14 @@
 //! `kill -9` of each process, at each step: nothing acknowledged is lost, nothing is doubled.
 
+use std::collections::BTreeSet;
+
 use contract_interface::Purpose;
 use salus_tests::{
     readings,
     story::{self, WaitFor},
     system::{Part, Platform},
 };
+use serde_json::Value;
 
 use crate::support::{Running, is_here};
 
@@ -25,8 +28,8 @@ async fn any_process_on_real_fabric_and_kubo_may_be_killed() {
 }
 
 /// For each process: publishes until acknowledged, kills the process at once, publishes the same
-/// readings again (as a device does that is not sure), waits for the receipts, and kills it again
-/// before the readings are read.
+/// readings again (as a device does that is not sure), waits for the receipts, kills it again, and
+/// has the device, which lost them, ask for the same receipts before the readings are read.
 async fn kill_each(platform: Platform) {
     let mut running = Running::start(platform, 1).await;
     let patient = running.cast.patients[0].clone();
@@ -45,10 +48,25 @@ async fn kill_each(platform: Platform) {
             .unwrap_or_else(|error| panic!("after {part:?} was killed: {error:#}"));
         assert_eq!(answer["acknowledged"], 12, "after {part:?} was killed");
         running.system.kill_and_restart(part).await.unwrap();
+        let publish =
+            || story::publish_file(&running.system, &patient.device, &file, WaitFor::Receipts);
+        let again = retry(publish).await;
+        assert_eq!(places(&again), places(&answer), "after {part:?} was killed");
         published.extend(batch);
         all_are_there_once(&patient, &published, part).await;
     }
     running.system.stop().await.unwrap();
+}
+
+/// The records of a device's receipts, and where they are on the ledger.
+fn places(answer: &Value) -> BTreeSet<String> {
+    let records = answer["records"].as_array().unwrap();
+    assert!(!records.is_empty(), "no receipt in {answer}");
+    let place = |record: &Value| {
+        let members = ["record_id", "transaction_id", "block_number"];
+        members.map(|member| record[member].to_string()).join(" ")
+    };
+    records.iter().map(place).collect()
 }
 
 async fn all_are_there_once(patient: &story::Patient, published: &[String], part: Part) {
