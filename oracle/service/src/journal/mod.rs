@@ -10,6 +10,7 @@
 //! DIR/journal.key                32 random bytes, mode 0600 (may be elsewhere)
 //! DIR/snapshot                   next entry number, memories of the devices
 //! DIR/0000000000000001.journal   segment file; frame.rs draws the format
+//! DIR/retained.journal           devices' retained messages; last_values.rs says how
 //! ```
 
 mod cipher;
@@ -20,6 +21,7 @@ mod error;
 mod files;
 mod frame;
 pub mod inspect;
+mod last_values;
 mod memory;
 mod state;
 #[cfg(test)]
@@ -40,6 +42,7 @@ pub use entry::{
     fingerprint,
 };
 pub use error::{Damage, JournalError, KeyError};
+pub use last_values::LastValues;
 pub use memory::Settled;
 pub use state::{Counts, Pending, Stage, StageKind, UnfinishedRecord};
 pub use writer::Accepted;
