@@ -29,7 +29,7 @@ use crate::ingest::directory::DeviceDirectory;
 use crate::ingest::intake::Intake;
 use crate::ingest::mqtt::{BoundFront, Delivery, DeliveryError, FrontError, Limits, RouterWatch};
 use crate::jobs::{self, Board, Jobs};
-use crate::journal::{self, Journal, JournalError};
+use crate::journal::{self, Journal, JournalError, LastValues};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Crls, Files, Watch};
 use crate::open::Opener;
@@ -320,7 +320,9 @@ impl Base {
         let (Some(mqtt), Some(journal)) = (&config.mqtt, &config.journal) else {
             return Ok(None);
         };
-        let journal = Journal::open(&journal::Config::from(journal))?;
+        let kept_in = journal::Config::from(journal);
+        let journal = Journal::open(&kept_in)?;
+        let retained = LastValues::open(&kept_in, "retained")?;
         let (delivery, router) = Delivery::start()?;
         let (pipeline, readings_tx) = Pipeline::new(pipeline::Parts {
             config: config.pipeline.clone(),
@@ -334,7 +336,7 @@ impl Base {
         })?;
         let intake = Intake::new(journal.clone(), Arc::clone(&self.devices), readings_tx);
         let msp_id = config.organization.msp_id.clone();
-        let front = BoundFront::bind(mqtt, msp_id, Limits::default(), intake, delivery).await?;
+        let front = BoundFront::bind(mqtt, msp_id, Limits::default(), intake, delivery, retained).await?;
         Ok(Some(Ingest {
             journal,
             pipeline,

@@ -5,6 +5,9 @@
 //! | `v1/devices/{id}/observations` | device `{id}` publishes | readings |
 //! | `v1/devices/{id}/observations/?name=value&…` | the same, MQTT 3.1.1 | readings with a property bag |
 //! | `v1/devices/{id}/receipts` | the oracle publishes | receipts |
+//! | `v1/devices/{id}/status` | device `{id}` publishes, its will too | what it says of itself; may be retained |
+//!
+//! A device subscribes to what lies below its own name only.
 //!
 //! The property bag is Eclipse Hono's: the last level begins with `?`, names and values are percent-encoded.
 
@@ -27,7 +30,7 @@ pub enum TopicError {
     #[error("not a topic name")]
     Malformed,
     /// The device may not use it.
-    #[error("this device may publish only to its own observations")]
+    #[error("this device may publish only to its own observations and status")]
     NotAllowed,
     /// The property bag cannot be read.
     #[error("the property bag is malformed")]
@@ -41,6 +44,21 @@ pub enum TopicError {
 #[must_use]
 pub fn receipts(device: &str) -> String {
     format!("v1/devices/{device}/receipts")
+}
+
+/// The topic on which a device says how it is.
+#[must_use]
+pub fn status(device: &DeviceId) -> String {
+    format!("v1/devices/{device}/status")
+}
+
+/// Whether this is the device's own [`status`] topic.
+#[must_use]
+pub fn is_status(device: &DeviceId, topic: &[u8]) -> bool {
+    topic
+        .strip_prefix(b"v1/devices/")
+        .and_then(|rest| rest.strip_prefix(device.as_str().as_bytes()))
+        == Some(b"/status")
 }
 
 /// Checks the topic of a PUBLISH and reads its property bag.
@@ -201,6 +219,21 @@ mod tests {
             observations(&device(), b"v1/\xff"),
             Err(TopicError::Malformed)
         );
+    }
+
+    #[test]
+    fn status_is_the_devices_own() {
+        assert!(is_status(&device(), status(&device()).as_bytes()));
+        for topic in [
+            "v1/devices/hr-2/status",
+            "v1/devices/hr-1/status/",
+            "v1/devices/hr-11/status",
+            "v1/devices/+/status",
+            "v1/devices/hr-1/Status",
+            "",
+        ] {
+            assert!(!is_status(&device(), topic.as_bytes()), "{topic}");
+        }
     }
 
     #[test]

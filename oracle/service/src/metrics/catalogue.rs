@@ -208,6 +208,24 @@ pub const CATALOGUE: &[Metric] = &[
         "kept sessions that gave way to another of the same device",
     ),
     counter(
+        "salus_mqtt_status_total",
+        Series::One,
+        "messages",
+        "messages passed on that devices sent of themselves, wills included",
+    ),
+    counter(
+        "salus_mqtt_wills_total",
+        Series::One,
+        "messages",
+        "wills published: devices gone without a farewell",
+    ),
+    gauge(
+        "salus_mqtt_retained",
+        Series::One,
+        "messages",
+        "retained messages there are, one a device at most",
+    ),
+    counter(
         "salus_mqtt_received_total",
         Series::One,
         "messages",

@@ -4,8 +4,10 @@
 //! out in the order of the messages.
 
 mod readings;
+mod retained;
 mod waits;
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,8 +25,9 @@ use super::delivery::{DeviceLink, Outgoing};
 use super::outbound::Outbound;
 use super::refusal;
 use super::sessions::{Lease, Thumbprint};
-use super::wire::{self, FromDevice, Version, WireError};
-use super::{Front, IN_FLIGHT_BYTES_MAX, RECEIVE_MAXIMUM, reply};
+use super::will::{Due, Will};
+use super::wire::{self, Farewell, FromDevice, Version, WireError};
+use super::{Front, IN_FLIGHT_BYTES_MAX, RECEIVE_MAXIMUM, greeting, reply};
 use crate::ingest::intake::{self, IntakeError};
 use readings::Asked;
 use waits::{Held, Place, Waiting, held_maybe, wait_maybe};
@@ -43,6 +46,8 @@ const LINGER_BYTES: usize = 32 << 20;
 pub(super) enum End {
     /// The device said that it leaves.
     Left,
+    /// The device said that it leaves, and that its will is to be published.
+    LeftWithWill,
     /// The network failed, or the device left without a word.
     Gone,
     /// The device is told why, if it speaks MQTT 5.
@@ -54,6 +59,7 @@ impl End {
     fn name(&self) -> &'static str {
         match self {
             Self::Left => "left",
+            Self::LeftWithWill => "left-with-will",
             Self::Gone => "connection-lost",
             Self::Tell(_, name) => name,
         }
@@ -80,6 +86,7 @@ pub(super) struct Peer {
     /// Bytes of a packet that the device takes.
     pub(super) packet_bytes_max: Option<usize>,
     pub(super) lease: Lease,
+    pub(super) will: Option<Will>,
 }
 
 /// An accepted connection.
@@ -93,7 +100,8 @@ pub(super) struct Connection<S> {
     asking_bytes: usize,
     pub(super) link: Option<DeviceLink>,
     pub(super) outbound: Outbound,
-    pub(super) subscriptions: Vec<(String, u8)>,
+    /// Subscriptions that are to get what is retained, by the quality they were granted.
+    pub(super) retained_due: VecDeque<u8>,
     since: Instant,
     /// PUBLISH packets that came.
     messages: u64,
@@ -122,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             asking: FuturesOrdered::new(),
             asking_bytes: 0,
             link: None,
-            subscriptions: Vec::new(),
+            retained_due: VecDeque::new(),
             since: Instant::now(),
             messages: 0,
             last_packet: Instant::now(),
@@ -134,8 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    /// Serves the device until either side ends it. `welcome` goes out first.
-    pub(super) async fn serve(mut self, welcome: Packet) {
+    /// Serves the device until either side ends it. `welcome` goes out first. What is left is the device's will,
+    /// unless it left in peace.
+    pub(super) async fn serve(mut self, welcome: Packet) -> Option<Due> {
         self.connected();
         let end = match self.begin(welcome).await {
             Ok(()) => self.run().await,
@@ -145,13 +154,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         // What is being made durable is finished and acknowledged before the connection ends.
         while let Some(asked) = self.asking.next().await {
             match asked.result {
-                Ok(_) => self.extend(reply::kept(asked.qos, asked.pkid)),
+                Ok(_) => self.kept(asked.qos, asked.pkid),
                 Err(error) if self.peer.version == Version::V5 && asked.qos > 0 => {
                     self.put(reply::refused(asked.qos, asked.pkid, &error));
                 }
                 Err(_) => {}
             }
         }
+        let will = self.will(&end);
         if let End::Tell(code, name) = end {
             if self.peer.version == Version::V5 {
                 self.put(reply::goodbye(code, name));
@@ -165,6 +175,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if let Some(link) = self.link.take() {
             link.close().await;
         }
+        will
+    }
+
+    /// Takes the will out of a connection that has ended.
+    fn will(&mut self, end: &End) -> Option<Due> {
+        let will = self.peer.will.take()?;
+        if matches!(end, End::Left) {
+            return None;
+        }
+        let lease = &mut self.peer.lease;
+        let stopping = self.front.stopping.is_cancelled();
+        let kept = lease.kept_for().filter(|_| !stopping);
+        let (due, resume) = Due::new(will, self.peer.device.clone(), lease.link_name(), kept);
+        lease.will = resume;
+        Some(due)
     }
 
     fn connected(&self) {
@@ -194,6 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             self.open_link().await?;
         }
         self.put(welcome);
+        self.send_unacknowledged();
         self.flush().await
     }
 
@@ -208,6 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if let Err(end) = self.packets_at_hand().await {
                 return end;
             }
+            self.send_retained();
             if let Err(end) = self.flush().await {
                 return end;
             }
@@ -311,7 +338,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             FromDevice::Publish(publish) => self.at_its_time(publish).await,
             FromDevice::PubAck(pkid) => self.acknowledged(pkid).await,
             FromDevice::PubRel(pkid) => {
-                let known = self.peer.lease.unreleased.remove(&pkid);
+                let known = self.peer.lease.memory.unreleased.remove(&pkid);
                 self.put(reply::completed(pkid, known));
                 Ok(())
             }
@@ -334,7 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 self.put(Packet::PingResp(PingResp));
                 Ok(())
             }
-            FromDevice::Disconnect => Err(End::Left),
+            FromDevice::Disconnect(farewell) => Err(self.farewell(farewell)),
         }
     }
 
@@ -353,6 +380,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(_) | Err(IntakeError::LookupFailed) => Ok(()),
             Err(_) => Err(not_authorized()),
         }
+    }
+
+    fn farewell(&mut self, farewell: Farewell) -> End {
+        if farewell.session_expiry.is_some() {
+            let keep = greeting::kept_as_asked(farewell.session_expiry);
+            if !self.peer.lease.keep_for(keep) {
+                let code = DisconnectReasonCode::ProtocolError;
+                return End::Tell(code, "session-expiry-not-zero");
+            }
+        }
+        match farewell.with_will {
+            true => End::LeftWithWill,
+            false => End::Left,
+        }
+    }
+
+    /// Acknowledges a kept message.
+    fn kept(&mut self, qos: u8, pkid: u16) {
+        if qos == 2 {
+            self.peer.lease.memory.unreleased.insert(pkid);
+        }
+        self.extend(reply::kept(qos, pkid));
     }
 
     pub(super) fn put(&mut self, packet: Packet) {

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{
     Disconnect, DisconnectReasonCode, Filter, Packet, PubAck, PubAckReason, Publish,
@@ -88,14 +89,30 @@ impl Delivery {
     ///
     /// [`DeliveryError`] if the router is gone.
     pub fn publish(&self, topic: String, payload: Vec<u8>) -> Result<(), DeliveryError> {
+        self.publish_with(topic, Bytes::from(payload), None)
+    }
+
+    /// The same with properties, which MUST name no topic alias and no subscription: the router would end the link
+    /// that everything is published over.
+    pub(super) fn publish_with(
+        &self,
+        topic: String,
+        payload: Bytes,
+        properties: Option<PublishProperties>,
+    ) -> Result<(), DeliveryError> {
+        // Never retained in the router: it forgets at a restart, at an empty message that is not retained, and too
+        // early what expires, and it knows nothing of MQTT 5's options (`status` keeps what is retained).
+        let publish = Publish::new(Bytes::from(topic), payload, false);
         let mut publisher = self
             .publisher
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        publisher
-            .publish(Bytes::from(topic), Bytes::from(payload))
-            .map(drop)
-            .map_err(|_| DeliveryError)
+        // Said to be asynchronous, it never waits.
+        let sent = publisher.send(Packet::Publish(publish, properties));
+        match sent.now_or_never() {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(_)) | None => Err(DeliveryError),
+        }
     }
 
     /// Connects a device under a name nobody else has now. Whether subscriptions of before are still there.

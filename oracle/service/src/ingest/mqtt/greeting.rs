@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::{Connection, Peer, linger};
 use super::refusal::ConnectRefusal;
+use super::will::{Due, Will};
 use super::wire::{self, Greeting, Version, WireError};
 use super::{Front, RECEIVE_MAXIMUM, reply};
 use crate::ingest::intake::IntakeError;
@@ -56,14 +57,15 @@ pub(super) fn certified(stream: &TlsStream<TcpStream>) -> Option<Identity> {
     }
 }
 
-/// Reads the CONNECT, answers it, and serves an admitted device until it leaves.
+/// Reads the CONNECT, answers it, and serves an admitted device until it leaves. What is left is its will.
 pub(super) async fn welcome<S>(
     front: Arc<Front>,
     mut stream: S,
     identity: Identity,
     handshake: OwnedSemaphorePermit,
     packet_bytes: usize,
-) where
+) -> Option<Due>
+where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut input = BytesMut::new();
@@ -72,7 +74,7 @@ pub(super) async fn welcome<S>(
         read_greeting(&mut stream, &mut input),
     );
     let greeting = tokio::select! {
-        () = front.stopping.cancelled() => return,
+        () = front.stopping.cancelled() => return None,
         greeted = greeted => match greeted {
             Ok(Ok(greeting)) => greeting,
             Ok(Err(error)) => {
@@ -81,11 +83,11 @@ pub(super) async fn welcome<S>(
                     let answer = reply::wrong_version();
                     send(&front, &mut stream, Version::V4, answer).await;
                 }
-                return;
+                return None;
             }
             Err(_) => {
                 tracing::info!("the CONNECT took too long");
-                return;
+                return None;
             }
         },
     };
@@ -100,7 +102,7 @@ pub(super) async fn welcome<S>(
             drop(handshake);
             Connection::new(front, stream, input, peer)
                 .serve(welcome)
-                .await;
+                .await
         }
         Err(refusal) => {
             metrics::counter!("salus_mqtt_connects_refused_total", "reason" => refusal.name())
@@ -111,6 +113,7 @@ pub(super) async fn welcome<S>(
             let answer = reply::unwelcome(refusal, version);
             send(&front, &mut stream, version, answer).await;
             drop(handshake);
+            None
         }
     }
 }
@@ -166,9 +169,6 @@ async fn admit(
         properties,
         will,
     } = greeting;
-    if will.is_some() {
-        return Err(ConnectRefusal::Will);
-    }
     let properties = properties.as_ref();
     if properties.is_some_and(|p| p.authentication_method.is_some()) {
         return Err(ConnectRefusal::AuthenticationMethod);
@@ -189,6 +189,8 @@ async fn admit(
         IntakeError::LookupFailed => ConnectRefusal::Unavailable,
         _ => ConnectRefusal::NotAuthorized,
     })?;
+    let will = will.map(|(will, properties)| Will::accept(&device, will, properties));
+    let will = will.transpose()?;
     let (client_id, assigned) = client_id(version, connect.client_id, connect.clean_session)?;
     let keep = kept_for(version, connect.clean_session, properties);
     let lease = front
@@ -214,6 +216,7 @@ async fn admit(
             .and_then(|p| p.max_packet_size)
             .and_then(|bytes| usize::try_from(bytes).ok()),
         lease,
+        will,
     };
     Ok((peer, welcome))
 }
@@ -241,14 +244,15 @@ fn kept_for(
     clean: bool,
     properties: Option<&ConnectProperties>,
 ) -> Option<Duration> {
-    let asked = match version {
-        Version::V4 if clean => return None,
-        Version::V4 => SESSION_KEPT_MAX,
-        Version::V5 => {
-            let seconds = properties.and_then(|p| p.session_expiry_interval);
-            Duration::from_secs(u64::from(seconds.unwrap_or(0)))
-        }
-    };
+    match version {
+        Version::V4 => (!clean).then_some(SESSION_KEPT_MAX),
+        Version::V5 => kept_as_asked(properties.and_then(|p| p.session_expiry_interval)),
+    }
+}
+
+/// A Session Expiry Interval of MQTT 5, seconds; absent it is 0.
+pub(super) fn kept_as_asked(seconds: Option<u32>) -> Option<Duration> {
+    let asked = Duration::from_secs(u64::from(seconds.unwrap_or(0)));
     (!asked.is_zero()).then(|| asked.min(SESSION_KEPT_MAX))
 }
 

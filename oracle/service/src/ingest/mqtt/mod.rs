@@ -1,8 +1,8 @@
 //! The MQTT front: 3.1.1 and 5 on one port, TLS with client certificates, each device on its own topics only.
 //!
 //! Its own accept loop; rumqttd parses packets (`wire`) and keeps subscriptions (`delivery`). The contract is
-//! that of Eclipse Hono's MQTT adapter: fixed topics, no wills, nothing retained, and an acknowledgement means that
-//! the message is durable. Who a device is comes from its certificate; on the insecure port, which listens on
+//! that of Eclipse Hono's MQTT adapter: fixed topics, and an acknowledgement means that the message is durable. Wills
+//! and a retained message go to the device's own status topic only. Who a device is comes from its certificate; on the insecure port, which listens on
 //! loopback only, from its client identifier.
 
 mod connection;
@@ -13,6 +13,7 @@ mod pace;
 mod refusal;
 mod reply;
 mod sessions;
+mod status;
 mod subscribing;
 #[cfg(test)]
 mod testing;
@@ -20,6 +21,7 @@ mod testing;
 mod tests;
 mod tls;
 mod websocket;
+mod will;
 mod wire;
 
 use std::io;
@@ -44,9 +46,11 @@ pub use tls::{DeviceMsp, TlsError};
 
 use super::intake::Intake;
 use crate::config::MqttConfig;
+use crate::journal::LastValues;
 use greeting::Identity;
 use pace::Pace;
 use sessions::Sessions;
+use status::Statuses;
 
 /// Messages of one device in the works at the same time (MQTT 5 Receive Maximum).
 pub const RECEIVE_MAXIMUM: u16 = 128;
@@ -128,6 +132,7 @@ pub enum FrontError {
 struct Front {
     intake: Intake,
     delivery: Delivery,
+    statuses: Statuses,
     limits: Limits,
     msp: Arc<DeviceMsp>,
     sessions: Arc<Sessions>,
@@ -172,7 +177,7 @@ impl std::fmt::Debug for Acceptor {
 }
 
 impl BoundFront {
-    /// Reads certificates and opens the ports.
+    /// Reads certificates and opens the ports. `retained` keeps the devices' retained messages.
     ///
     /// # Errors
     ///
@@ -183,6 +188,7 @@ impl BoundFront {
         limits: Limits,
         intake: Intake,
         delivery: Delivery,
+        retained: LastValues,
     ) -> Result<Self, FrontError> {
         let msp = Arc::new(DeviceMsp::open(msp_id, &config.client_msp_dir)?);
         let tls = tls::server_config(&config.certificate_file, &config.key_file, &msp)?;
@@ -203,6 +209,7 @@ impl BoundFront {
         }
         Ok(Self {
             front: Arc::new(Front {
+                statuses: Statuses::new(retained, delivery.clone()),
                 intake,
                 delivery,
                 limits,
@@ -339,18 +346,24 @@ fn admit(front: &Arc<Front>, connections: &mut JoinSet<()>, stream: TcpStream, w
     };
     let front = Arc::clone(front);
     connections.spawn(async move {
-        match way {
+        let kept = Arc::clone(&front);
+        let will = match way {
             Way::Insecure => {
                 let bytes = front.limits.packet_bytes;
-                greeting::welcome(front, stream, Identity::ByClientId, permit, bytes).await;
+                greeting::welcome(front, stream, Identity::ByClientId, permit, bytes).await
             }
             Way::Tls(acceptor) => {
-                if let Some((stream, identity)) = handshake(&front, acceptor, stream).await {
-                    let bytes = front.limits.packet_bytes;
-                    greeting::welcome(front, stream, identity, permit, bytes).await;
-                }
+                let Some((stream, identity)) = handshake(&front, acceptor, stream).await else {
+                    return;
+                };
+                let bytes = front.limits.packet_bytes;
+                greeting::welcome(front, stream, identity, permit, bytes).await
             }
             Way::WebSocket(acceptor) => over_websocket(front, acceptor, stream, permit).await,
+        };
+        // The connection is gone with all its places.
+        if let Some(will) = will {
+            will.publish(kept).await;
         }
     });
 }
@@ -387,27 +400,26 @@ async fn over_websocket(
     acceptor: Acceptor,
     stream: TcpStream,
     permit: OwnedSemaphorePermit,
-) {
+) -> Option<will::Due> {
     let Ok(_place) = Arc::clone(&front.websockets).try_acquire_owned() else {
         metrics::counter!("salus_mqtt_turned_away_total").increment(1);
-        return;
+        return None;
     };
-    let Some((stream, identity)) = handshake(&front, acceptor, stream).await else {
-        return;
-    };
+    let (stream, identity) = handshake(&front, acceptor, stream).await?;
     let accepted = tokio::time::timeout(front.limits.handshake, websocket::accept(stream));
     let accepted = tokio::select! {
-        () = front.stopping.cancelled() => return,
+        () = front.stopping.cancelled() => return None,
         accepted = accepted => accepted,
     };
     match accepted {
         Ok(Ok(stream)) => {
             let bytes = front.limits.packet_bytes.min(websocket::PACKET_BYTES_MAX);
-            greeting::welcome(front, stream, identity, permit, bytes).await;
+            return greeting::welcome(front, stream, identity, permit, bytes).await;
         }
         Ok(Err(error)) => tracing::info!(%error, "no WebSocket"),
         Err(_) => tracing::info!("the request for a WebSocket took too long"),
     }
+    None
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

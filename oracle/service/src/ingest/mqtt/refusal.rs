@@ -1,13 +1,54 @@
 //! The one mapping from why a message was refused to what MQTT says. Pure.
 
 use rumqttd::protocol::{ConnectReturnCode, DisconnectReasonCode, PubAckReason, PubRecReason};
+use thiserror::Error;
 
+use super::status::StatusError;
 use super::wire::{Version, WireError};
 use crate::ingest::intake::IntakeError;
 use crate::ingest::topic::TopicError;
 
+/// Why a message was refused.
+#[derive(Debug, Error)]
+pub(super) enum MessageRefusal {
+    /// A reading that the intake does not take.
+    #[error(transparent)]
+    Reading(#[from] IntakeError),
+    /// A status that cannot be kept or passed on.
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    /// A reading that is to be retained.
+    #[error("readings are kept and never retained; only the status may be")]
+    Retained,
+}
+
+impl MessageRefusal {
+    /// The refusal's stable name.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Reading(error) => error.name(),
+            Self::Status(error) => error.name(),
+            Self::Retained => "retain-not-allowed",
+        }
+    }
+}
+
 /// Reason of a PUBACK (QoS 1), MQTT 5.
-pub(super) fn puback(error: &IntakeError) -> PubAckReason {
+pub(super) fn puback(refusal: &MessageRefusal) -> PubAckReason {
+    match refusal {
+        MessageRefusal::Reading(error) => reading(error),
+        MessageRefusal::Status(StatusError::Malformed) => PubAckReason::PayloadFormatInvalid,
+        MessageRefusal::Status(StatusError::TooLarge | StatusError::Full) => {
+            PubAckReason::QuotaExceeded
+        }
+        MessageRefusal::Status(StatusError::NotDurable | StatusError::NotDelivered(_)) => {
+            PubAckReason::ImplementationSpecificError
+        }
+        MessageRefusal::Retained => PubAckReason::NotAuthorized,
+    }
+}
+
+fn reading(error: &IntakeError) -> PubAckReason {
     match error {
         IntakeError::Topic(TopicError::Malformed | TopicError::Bag) => {
             PubAckReason::TopicNameInvalid
@@ -28,7 +69,7 @@ pub(super) fn puback(error: &IntakeError) -> PubAckReason {
 }
 
 /// Reason of a PUBREC (QoS 2), MQTT 5.
-pub(super) fn pubrec(error: &IntakeError) -> PubRecReason {
+pub(super) fn pubrec(error: &MessageRefusal) -> PubRecReason {
     match puback(error) {
         PubAckReason::TopicNameInvalid => PubRecReason::TopicNameInvalid,
         PubAckReason::PayloadFormatInvalid => PubRecReason::PayloadFormatInvalid,
@@ -39,7 +80,7 @@ pub(super) fn pubrec(error: &IntakeError) -> PubRecReason {
 }
 
 /// Reason of a DISCONNECT where there is nothing to acknowledge (QoS 0), MQTT 5.
-pub(super) fn disconnect(error: &IntakeError) -> DisconnectReasonCode {
+pub(super) fn disconnect(error: &MessageRefusal) -> DisconnectReasonCode {
     match puback(error) {
         PubAckReason::TopicNameInvalid => DisconnectReasonCode::TopicNameInvalid,
         PubAckReason::PayloadFormatInvalid => DisconnectReasonCode::PayloadFormatInvalid,
@@ -50,7 +91,14 @@ pub(super) fn disconnect(error: &IntakeError) -> DisconnectReasonCode {
 }
 
 /// Whether sending the same message again later may help.
-pub(super) fn is_temporary(error: &IntakeError) -> bool {
+pub(super) fn is_temporary(refusal: &MessageRefusal) -> bool {
+    let error = match refusal {
+        MessageRefusal::Reading(error) => error,
+        MessageRefusal::Status(error) => {
+            return !matches!(error, StatusError::TooLarge | StatusError::Malformed);
+        }
+        MessageRefusal::Retained => return false,
+    };
     matches!(
         error,
         IntakeError::Full | IntakeError::NotDurable | IntakeError::LookupFailed
@@ -73,8 +121,12 @@ pub(super) enum ConnectRefusal {
     ClientId,
     /// Not registered, suspended, or the certificate is another's.
     NotAuthorized,
-    /// A will; devices have none.
-    Will,
+    /// A will for another topic than the device's status.
+    WillTopic,
+    /// A will of too many bytes.
+    WillTooLarge,
+    /// A will with a property that MQTT does not allow.
+    WillMalformed,
     /// Extended authentication.
     AuthenticationMethod,
     /// Too many connections.
@@ -93,7 +145,10 @@ impl ConnectRefusal {
         use ConnectReturnCode as Code;
         match (version, self) {
             (_, Self::ClientId) => Code::ClientIdentifierNotValid,
-            (_, Self::NotAuthorized | Self::OtherCertificate | Self::Will) => Code::NotAuthorized,
+            (_, Self::NotAuthorized | Self::OtherCertificate | Self::WillTopic)
+            | (Version::V4, Self::WillTooLarge | Self::WillMalformed) => Code::NotAuthorized,
+            (Version::V5, Self::WillTooLarge) => Code::QuotaExceeded,
+            (Version::V5, Self::WillMalformed) => Code::MalformedPacket,
             (Version::V5, Self::AuthenticationMethod) => Code::BadAuthenticationMethod,
             (Version::V4, Self::AuthenticationMethod) => Code::NotAuthorized,
             (Version::V5, Self::Busy) => Code::ServerBusy,
@@ -110,7 +165,9 @@ impl ConnectRefusal {
         match self {
             Self::ClientId => "client-id-not-valid",
             Self::NotAuthorized => "device-not-authorized",
-            Self::Will => "will-not-supported",
+            Self::WillTopic => "will-topic-not-allowed",
+            Self::WillTooLarge => "will-too-large",
+            Self::WillMalformed => "will-property-malformed",
             Self::AuthenticationMethod => "authentication-method-not-supported",
             Self::Busy => "too-many-connections",
             Self::Unavailable => "device-lookup-failed",
@@ -137,6 +194,7 @@ mod tests {
 
     use super::*;
     use crate::ingest::decode::DecodeError;
+    use crate::ingest::mqtt::DeliveryError;
     use crate::ingest::mqtt::reply;
 
     #[test]
@@ -156,7 +214,17 @@ mod tests {
             (IntakeError::Full, 0x97),
             (IntakeError::SequenceReused, 0x83),
             (IntakeError::LookupFailed, 0x83),
-        ] {
+        ]
+        .map(|(error, code)| (MessageRefusal::from(error), code))
+        .into_iter()
+        .chain([
+            (StatusError::TooLarge.into(), 0x97),
+            (StatusError::Malformed.into(), 0x99),
+            (StatusError::Full.into(), 0x97),
+            (StatusError::NotDurable.into(), 0x83),
+            (StatusError::NotDelivered(DeliveryError).into(), 0x83),
+            (MessageRefusal::Retained, 0x87),
+        ]) {
             let mut bytes = BytesMut::new();
             let ack = PubAck {
                 pkid: 0x102,
@@ -210,7 +278,9 @@ mod tests {
         for (refusal, v4, v5) in [
             (ConnectRefusal::ClientId, 2, 0x85),
             (ConnectRefusal::NotAuthorized, 5, 0x87),
-            (ConnectRefusal::Will, 5, 0x87),
+            (ConnectRefusal::WillTopic, 5, 0x87),
+            (ConnectRefusal::WillTooLarge, 5, 0x97),
+            (ConnectRefusal::WillMalformed, 5, 0x81),
             (ConnectRefusal::AuthenticationMethod, 5, 0x8c),
             (ConnectRefusal::Busy, 3, 0x89),
             (ConnectRefusal::Unavailable, 3, 0x88),

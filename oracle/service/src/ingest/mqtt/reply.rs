@@ -7,9 +7,8 @@ use rumqttd::protocol::{
 };
 
 use super::RECEIVE_MAXIMUM;
-use super::refusal::{self, ConnectRefusal};
+use super::refusal::{self, ConnectRefusal, MessageRefusal};
 use super::wire::Version;
-use crate::ingest::intake::IntakeError;
 
 /// CONNACK to an admitted device, saying what this server does not do.
 pub(super) fn welcome(
@@ -21,7 +20,6 @@ pub(super) fn welcome(
     let properties = ConnAckProperties {
         session_expiry_interval: Some(expiry_seconds),
         receive_max: Some(RECEIVE_MAXIMUM),
-        retain_available: Some(0),
         max_packet_size: Some(u32::try_from(packet_bytes).unwrap_or(u32::MAX)),
         assigned_client_identifier: assigned,
         topic_alias_max: Some(0),
@@ -77,7 +75,7 @@ pub(super) fn kept(qos: u8, pkid: u16) -> Option<Packet> {
 }
 
 /// The refusal of a message of QoS 1 or 2, MQTT 5.
-pub(super) fn refused(qos: u8, pkid: u16, error: &IntakeError) -> Packet {
+pub(super) fn refused(qos: u8, pkid: u16, error: &MessageRefusal) -> Packet {
     let reason_string = Some(format!("{}: {error}", error.name()));
     let user_properties = Vec::new();
     match qos {

@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use contract_interface::DeviceId;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::ConnectRefusal;
+use super::status::Message;
+use super::subscribing::Subscription;
 
 /// Sessions of one device, connected or kept.
 pub(super) const SLOTS_MAX: usize = 8;
@@ -25,6 +27,18 @@ const LEAVING: Duration = Duration::from_secs(10);
 /// SHA-256 of the certificate a connection was made with; none on the insecure port.
 pub(super) type Thumbprint = Option<[u8; 32]>;
 
+/// What a session remembers from one connection to the next.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Packet identifiers of QoS 2 messages that are kept and not yet released.
+    pub(super) unreleased: HashSet<u16>,
+    /// Bounded by `subscribing`.
+    pub(super) subscriptions: Vec<Subscription>,
+    /// Retained messages that were sent and are not acknowledged, by their packet identifiers; at most one for each
+    /// subscription.
+    pub(super) unacknowledged: Vec<(u16, Message)>,
+}
+
 #[derive(Debug, Default)]
 struct Slot {
     /// The client identifier while connected or kept.
@@ -34,8 +48,9 @@ struct Slot {
     /// When its connection ended.
     left_at: Option<Instant>,
     holder: Option<Holder>,
-    /// Packet identifiers of QoS 2 messages that are kept and not yet released.
-    unreleased: HashSet<u16>,
+    memory: Memory,
+    /// Of the last connection's will, which waits: it is forgotten when this rings, published when it is dropped.
+    will: Option<oneshot::Sender<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -104,8 +119,9 @@ pub(super) struct Lease {
     pub(super) recheck: Arc<Notify>,
     /// Whether the session was kept from before.
     pub(super) resumed: bool,
-    /// QoS 2 messages kept and not yet released.
-    pub(super) unreleased: HashSet<u16>,
+    pub(super) memory: Memory,
+    /// See [`Slot::will`].
+    pub(super) will: Option<oneshot::Sender<()>>,
     /// The device's places for large packets, whatever its connections.
     pub(super) large: Arc<Semaphore>,
 }
@@ -173,13 +189,15 @@ impl Sessions {
             left: CancellationToken::new(),
             recheck: Arc::new(Notify::new()),
         };
-        let unreleased = std::mem::take(&mut slots[slot].unreleased);
+        let before = std::mem::take(&mut slots[slot]);
+        if let Some(will) = before.will.filter(|_| resumed) {
+            // It may be published already.
+            let _ = will.send(());
+        }
         slots[slot] = Slot {
             client_id: Some(client_id.to_owned()),
-            kept_until: None,
-            left_at: None,
             holder: Some(holder.clone()),
-            unreleased: HashSet::new(),
+            ..Slot::default()
         };
         Ok(Lease {
             sessions: Arc::clone(self),
@@ -190,7 +208,11 @@ impl Sessions {
             leave: holder.leave,
             recheck: holder.recheck,
             resumed,
-            unreleased: if resumed { unreleased } else { HashSet::new() },
+            memory: match resumed {
+                true => before.memory,
+                false => Memory::default(),
+            },
+            will: None,
             large: Arc::clone(large),
         })
     }
@@ -231,6 +253,20 @@ impl Lease {
     pub(super) fn is_kept(&self) -> bool {
         self.keep.is_some()
     }
+
+    /// How long it does.
+    pub(super) fn kept_for(&self) -> Option<Duration> {
+        self.keep
+    }
+
+    /// Changes that; a session that was not to be kept stays so. Whether it could.
+    pub(super) fn keep_for(&mut self, keep: Option<Duration>) -> bool {
+        let possible = self.keep.is_some() || keep.is_none();
+        if possible {
+            self.keep = keep;
+        }
+        possible
+    }
 }
 
 impl Drop for Lease {
@@ -245,11 +281,13 @@ impl Drop for Lease {
             match self.keep {
                 Some(keep) => {
                     slot.kept_until = Instant::now().checked_add(keep);
-                    slot.unreleased = std::mem::take(&mut self.unreleased);
+                    slot.memory = std::mem::take(&mut self.memory);
+                    slot.will = self.will.take();
                 }
                 None => {
                     slot.client_id = None;
                     slot.kept_until = None;
+                    slot.memory = Memory::default();
                 }
             }
         }
@@ -297,7 +335,7 @@ mod tests {
             .await
             .unwrap();
         assert!(!lease.resumed);
-        lease.unreleased.insert(7);
+        lease.memory.unreleased.insert(7);
         let name = lease.link_name();
         drop(lease);
         let other = sessions.enter(&device(), "x", A, true, None).await.unwrap();
@@ -306,11 +344,11 @@ mod tests {
             .enter(&device(), "c", B, false, HOUR)
             .await
             .unwrap();
-        assert!(lease.resumed && lease.unreleased.contains(&7));
+        assert!(lease.resumed && lease.memory.unreleased.contains(&7));
         assert_eq!(lease.link_name(), name);
         drop(lease);
         let lease = sessions.enter(&device(), "c", A, true, None).await.unwrap();
-        assert!(!lease.resumed && lease.unreleased.is_empty());
+        assert!(!lease.resumed && lease.memory.unreleased.is_empty());
         drop(lease);
         let lease = sessions
             .enter(&device(), "c", A, false, HOUR)
@@ -331,6 +369,61 @@ mod tests {
         );
         let lease = sessions
             .enter(&device(), "c", A, false, keep)
+            .await
+            .unwrap();
+        assert!(!lease.resumed);
+    }
+
+    /// A will that waits is forgotten when its session goes on, and published when it ends.
+    #[tokio::test]
+    async fn a_waiting_will_hears_what_becomes_of_its_session() {
+        let sessions = Arc::new(Sessions::default());
+        for (clean, forgotten) in [(false, true), (true, false)] {
+            let mut lease = sessions
+                .enter(&device(), "c", A, false, HOUR)
+                .await
+                .unwrap();
+            let (will, waiting) = oneshot::channel();
+            lease.will = Some(will);
+            drop(lease);
+            let _next = sessions.enter(&device(), "c", A, clean, HOUR).await;
+            assert_eq!(waiting.await.is_ok(), forgotten);
+        }
+        // Another session took the place.
+        let mut lease = sessions
+            .enter(&device(), "c", A, false, HOUR)
+            .await
+            .unwrap();
+        let (will, waiting) = oneshot::channel();
+        lease.will = Some(will);
+        drop(lease);
+        for number in 0..SLOTS_MAX {
+            let id = number.to_string();
+            drop(
+                sessions
+                    .enter(&device(), &id, A, false, HOUR)
+                    .await
+                    .unwrap(),
+            );
+        }
+        assert!(waiting.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn how_long_a_session_is_kept_may_change_but_not_whether() {
+        let sessions = Arc::new(Sessions::default());
+        let mut lease = sessions.enter(&device(), "c", A, true, None).await.unwrap();
+        assert!(!lease.keep_for(HOUR) && lease.keep_for(None));
+        drop(lease);
+        let mut lease = sessions
+            .enter(&device(), "c", A, false, HOUR)
+            .await
+            .unwrap();
+        assert!(lease.keep_for(Some(Duration::from_secs(7))));
+        assert!(lease.keep_for(None) && !lease.is_kept());
+        drop(lease);
+        let lease = sessions
+            .enter(&device(), "c", A, false, HOUR)
             .await
             .unwrap();
         assert!(!lease.resumed);

@@ -22,7 +22,7 @@ use super::{BoundFront, Delivery, FrontError, Limits};
 use crate::config::{MessageRate, MqttConfig};
 use crate::ingest::directory::{DeviceDirectory, Registry};
 use crate::ingest::intake::Intake;
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, LastValues};
 use crate::ledger::LedgerError;
 use crate::pipeline::Arrival;
 
@@ -58,6 +58,7 @@ pub(super) struct Rig {
     pub(super) arrivals: mpsc::Receiver<Arrival>,
     pub(super) delivery: Delivery,
     pub(super) config: MqttConfig,
+    pub(super) journal_config: journal::Config,
     intake: Intake,
     devices: Arc<DeviceDirectory>,
     table: Arc<Table>,
@@ -139,6 +140,8 @@ impl Rig {
             remember_per_device: 64,
         };
         let journal = Journal::open(&config).unwrap();
+        let retained = LastValues::open(&config, "retained").unwrap();
+        let journal_config = config;
         let (arrivals_tx, arrivals) = mpsc::channel(1024);
         let devices = Arc::new(DeviceDirectory::new(Arc::clone(&table) as Arc<dyn Registry>));
         let intake = Intake::new(journal.clone(), Arc::clone(&devices), arrivals_tx);
@@ -154,7 +157,14 @@ impl Rig {
             device_rate: rates.0,
             organization_rate: rates.1,
         };
-        let bound = BoundFront::bind(&config, msp_id, limits, intake.clone(), delivery.clone());
+        let bound = BoundFront::bind(
+            &config,
+            msp_id,
+            limits,
+            intake.clone(),
+            delivery.clone(),
+            retained,
+        );
         let front = bound.await.unwrap();
         let (tls, plain) = (front.local_addr(), front.insecure_addr().unwrap());
         let websocket = front.websocket_addr().unwrap();
@@ -170,6 +180,7 @@ impl Rig {
             arrivals,
             delivery,
             config,
+            journal_config,
             intake,
             devices,
             table,
@@ -182,7 +193,16 @@ impl Rig {
     pub(super) async fn second_front(&self, config: &MqttConfig) -> Result<BoundFront, FrontError> {
         let msp_id = fabric_msp::MspId::parse("Org1MSP").unwrap();
         let (intake, delivery) = (self.intake.clone(), self.delivery.clone());
-        BoundFront::bind(config, msp_id, Limits::default(), intake, delivery).await
+        let retained = LastValues::open(&self.journal_config, "other").unwrap();
+        BoundFront::bind(
+            config,
+            msp_id,
+            Limits::default(),
+            intake,
+            delivery,
+            retained,
+        )
+        .await
     }
 
     /// Registers another device and writes its certificate into a folder of its name.
@@ -227,6 +247,27 @@ impl Rig {
     ) -> std::io::Result<Client<tokio_rustls::client::TlsStream<TcpStream>>> {
         let folder: PathBuf = self.dir.path().join(folder);
         secure(self.tls, &folder).await
+    }
+
+    /// Stops the front and starts another one on the same journal and the same folder.
+    pub(super) async fn restart(mut self) -> Self {
+        self.stop.cancel();
+        self.serving.await.unwrap();
+        let retained = LastValues::open(&self.journal_config, "retained").unwrap();
+        let front = BoundFront::bind(
+            &self.config,
+            fabric_msp::MspId::parse("Org1MSP").unwrap(),
+            Limits::default(),
+            self.intake.clone(),
+            self.delivery.clone(),
+            retained,
+        );
+        let front = front.await.unwrap();
+        (self.tls, self.plain) = (front.local_addr(), front.insecure_addr().unwrap());
+        self.websocket = front.websocket_addr().unwrap();
+        self.stop = CancellationToken::new();
+        self.serving = tokio::spawn(front.serve(self.stop.clone()));
+        self
     }
 
     pub(super) async fn stop(self) {
@@ -274,6 +315,9 @@ pub(super) async fn secure(
     let name = ServerName::try_from("localhost").unwrap();
     connector.connect(name, stream).await.map(Client)
 }
+
+/// A client over TLS.
+pub(super) type Secure = Client<tokio_rustls::client::TlsStream<TcpStream>>;
 
 /// A client that sends bytes and cuts packets.
 pub(super) struct Client<S>(pub(super) S);

@@ -7,8 +7,10 @@ mod rates;
 mod refusals;
 mod sessions;
 mod standing;
+mod status;
 mod table;
 mod websockets;
+mod wills;
 
 use std::time::Duration;
 

@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 use rumqttd::protocol::v4::{self, V4};
 use rumqttd::protocol::v5::V5;
 use rumqttd::protocol::{
-    Connect, ConnectProperties, Error, LastWill, Packet, Protocol, PublishProperties, Subscribe,
-    Unsubscribe,
+    Connect, ConnectProperties, Error, LastWill, LastWillProperties, Packet, Protocol,
+    PublishProperties, Subscribe, Unsubscribe,
 };
 use thiserror::Error;
 
@@ -50,7 +50,7 @@ pub(super) struct Greeting {
     pub(super) version: Version,
     pub(super) connect: Connect,
     pub(super) properties: Option<ConnectProperties>,
-    pub(super) will: Option<LastWill>,
+    pub(super) will: Option<(LastWill, Option<LastWillProperties>)>,
 }
 
 /// A PUBLISH as it came.
@@ -76,7 +76,16 @@ pub(super) enum FromDevice {
     },
     Unsubscribe(Unsubscribe),
     Ping,
-    Disconnect,
+    Disconnect(Farewell),
+}
+
+/// What a DISCONNECT says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Farewell {
+    /// Whether the device wants its will published nevertheless.
+    pub(super) with_will: bool,
+    /// For how long the session is to be kept from now on, seconds.
+    pub(super) session_expiry: Option<u32>,
 }
 
 const CONNECT: u8 = 1;
@@ -85,6 +94,8 @@ const PUBREL: u8 = 6;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 const DISCONNECT: u8 = 14;
+/// The one reason of a DISCONNECT that discards the will; all others are failures or ask for it.
+const NORMAL_DISCONNECTION: u8 = 0;
 /// Bytes of any packet but a PUBLISH. Its many small parts take far more memory than bytes on the wire.
 const CONTROL_BYTES_MAX: usize = 64 << 10;
 /// Bytes of the properties of a PUBLISH, for the same reason.
@@ -157,11 +168,11 @@ impl Frame {
             return Err(WireError::Malformed);
         }
         match version.decode(self.bytes)? {
-            Packet::Connect(connect, properties, will, _, _) => Ok(Greeting {
+            Packet::Connect(connect, properties, will, will_properties, _) => Ok(Greeting {
                 version,
                 connect,
                 properties,
-                will,
+                will: will.map(|will| (will, will_properties)),
             }),
             _ => Err(WireError::Malformed),
         }
@@ -179,8 +190,7 @@ impl Frame {
         }
         match self.kind() {
             PUBLISH => self.publish(version),
-            // Whatever a DISCONNECT says, the answer is the same.
-            DISCONNECT => Ok(FromDevice::Disconnect),
+            DISCONNECT => self.farewell(version).map(FromDevice::Disconnect),
             4 | PUBREL | SUBSCRIBE | UNSUBSCRIBE | 12 => match version.decode(self.bytes)? {
                 Packet::PubAck(ack, _) => Ok(FromDevice::PubAck(ack.pkid)),
                 Packet::PubRel(release, _) => Ok(FromDevice::PubRel(release.pkid)),
@@ -197,6 +207,28 @@ impl Frame {
             },
             _ => Err(WireError::Unexpected),
         }
+    }
+
+    /// rumqttd's decoder does not know a DISCONNECT that ends after the reason, which MQTT 5 allows.
+    fn farewell(self, version: Version) -> Result<Farewell, WireError> {
+        let (reason, more) = match (version, self.body()) {
+            (_, []) => (NORMAL_DISCONNECTION, false),
+            (Version::V4, _) => return Err(WireError::Malformed),
+            (Version::V5, [reason, rest @ ..]) => (*reason, !rest.is_empty()),
+        };
+        let session_expiry = match more {
+            true => match version.decode(self.bytes)? {
+                Packet::Disconnect(_, properties) => {
+                    properties.and_then(|properties| properties.session_expiry_interval)
+                }
+                _ => return Err(WireError::Malformed),
+            },
+            false => None,
+        };
+        Ok(Farewell {
+            with_will: reason != NORMAL_DISCONNECTION,
+            session_expiry,
+        })
     }
 
     fn publish(self, version: Version) -> Result<FromDevice, WireError> {
@@ -450,7 +482,10 @@ mod tests {
         }
         assert!(matches!(
             frame(&[0xe0, 1, 4]).decode(Version::V5),
-            Ok(FromDevice::Disconnect)
+            Ok(FromDevice::Disconnect(Farewell {
+                with_will: true,
+                session_expiry: None,
+            }))
         ));
     }
 

@@ -5,12 +5,14 @@ use rumqttd::protocol::DisconnectReasonCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::super::refusal::MessageRefusal;
+use super::super::status::Message;
 use super::super::wire::{Incoming, Version, WireError};
 use super::super::{refusal, reply};
 use super::{Connection, End, Peer};
 
 use crate::ingest::decode::Hints;
-use crate::ingest::intake::{IntakeError, Taken};
+use crate::ingest::intake::Taken;
 use crate::ingest::topic::{self, TopicError};
 
 /// A message that the journal is asked to keep.
@@ -20,7 +22,7 @@ pub(super) struct Asked {
     pub(super) payload: Bytes,
     /// When the message was read.
     began: Instant,
-    pub(super) result: Result<Taken, IntakeError>,
+    pub(super) result: Result<Taken, MessageRefusal>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
@@ -30,17 +32,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.messages += 1;
         let v5 = self.peer.version == Version::V5;
         let properties = publish.properties.as_ref();
-        if v5 && publish.retain {
-            let code = DisconnectReasonCode::RetainNotSupported;
-            return Err(End::Tell(code, "retain-not-supported"));
-        }
         if properties.is_some_and(|p| p.topic_alias.is_some()) {
             let code = DisconnectReasonCode::TopicAliasInvalid;
             return Err(End::Tell(code, "topic-alias-not-supported"));
         }
-        if publish.qos == 2 && self.peer.lease.unreleased.contains(&publish.pkid) {
+        if publish.qos == 2 && self.peer.lease.memory.unreleased.contains(&publish.pkid) {
             // Sent again before its release: it is kept already.
             self.extend(reply::kept(2, publish.pkid));
+            return Ok(());
+        }
+        if topic::is_status(&self.peer.device, &publish.topic) {
+            self.on_status(publish, began).await;
+            return Ok(());
+        }
+        if v5 && publish.retain && self.hints(&publish.topic, properties).is_ok() {
+            self.answer(&publish, began, Err(MessageRefusal::Retained));
             return Ok(());
         }
         let Incoming {
@@ -68,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Ok(keeping) => keeping.outcome().await,
                 Err(error) => Err(error),
             };
+            let result = result.map_err(MessageRefusal::from);
             drop(place);
             Asked {
                 qos,
@@ -78,6 +85,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
         }));
         Ok(())
+    }
+
+    /// Retains and passes on what the device says of itself. It is waited for: what comes after it in the same topic
+    /// must not overtake it.
+    async fn on_status(&mut self, publish: Incoming, began: Instant) {
+        let origin = self.peer.lease.link_name();
+        let result = match Message::of(publish.clone()) {
+            Ok(message) => {
+                let statuses = &self.front.statuses;
+                statuses.publish(&self.peer.device, message, &origin).await
+            }
+            Err(error) => Err(error),
+        };
+        let result = result.map(|()| Taken::Kept).map_err(MessageRefusal::from);
+        self.answer(&publish, began, result);
+    }
+
+    /// Answers in its turn a message that is decided on.
+    fn answer(
+        &mut self,
+        publish: &Incoming,
+        began: Instant,
+        result: Result<Taken, MessageRefusal>,
+    ) {
+        let asked = Asked {
+            qos: publish.qos,
+            pkid: publish.pkid,
+            payload: publish.payload.clone(),
+            began,
+            result,
+        };
+        self.asking_bytes += asked.payload.len();
+        self.asking.push_back(Box::pin(std::future::ready(asked)));
     }
 
     pub(super) fn hints(
@@ -116,10 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 metrics::counter!("salus_mqtt_taken_total", "outcome" => outcome).increment(1);
                 metrics::histogram!("salus_mqtt_acknowledge_seconds")
                     .record(began.elapsed().as_secs_f64());
-                if qos == 2 {
-                    self.peer.lease.unreleased.insert(pkid);
-                }
-                self.extend(reply::kept(qos, pkid));
+                self.kept(qos, pkid);
                 return Ok(());
             }
             Err(error) => error,

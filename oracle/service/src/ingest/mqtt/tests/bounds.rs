@@ -62,7 +62,7 @@ async fn more_large_messages_than_places_are_all_acknowledged() {
     rig.stop().await;
 }
 
-/// A flaky radio: connections that break at once, again and again, under one name.
+/// R1. A flaky radio: connections that break at once, again and again, under one name.
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_connections_leave_the_front_alive() {
     let rig = Rig::start().await;
@@ -202,6 +202,7 @@ async fn unfinished_large_packets_of_one_device_leave_places_for_others() {
     rig.stop().await;
 }
 
+/// R3: who came when all places were taken, twice under one name, closed the port for good.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_bounded() {
     let limits = Limits {

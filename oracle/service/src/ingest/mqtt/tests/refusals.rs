@@ -1,6 +1,6 @@
 //! What is refused, and with which words in which version.
 
-use super::{AT_LEAST_ONCE, AT_MOST_ONCE, EXACTLY_ONCE, OTHER, OWN, RETAIN};
+use super::{AT_LEAST_ONCE, AT_MOST_ONCE, EXACTLY_ONCE, OTHER, OWN};
 use crate::ingest::mqtt::testing::{Rig, connect, packet, publish, reading, text};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,20 +98,6 @@ async fn mqtt_3_is_closed_and_leaves_a_dead_letter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connects_are_refused_with_the_right_code() {
     let rig = Rig::start().await;
-    let with_will = |level: u8| {
-        let mut body = text("MQTT");
-        body.extend_from_slice(&[level, 0x06, 0, 60]);
-        if level == 5 {
-            body.push(0);
-        }
-        body.extend(text("hr-1"));
-        if level == 5 {
-            body.push(0);
-        }
-        body.extend(text(OTHER));
-        body.extend(text("gone"));
-        packet(0x10, &body)
-    };
     for (bytes, code) in [
         (connect(4, "nobody", 2, 60), 5),
         (connect(5, "nobody", 2, 60), 0x87),
@@ -119,8 +105,6 @@ async fn connects_are_refused_with_the_right_code() {
         (connect(5, "off", 2, 60), 0x87),
         (connect(4, "a/b", 2, 60), 2),
         (connect(5, "", 2, 60), 0x85),
-        (with_will(4), 5),
-        (with_will(5), 0x87),
         (connect(3, "hr-1", 2, 60), 1),
         (connect(6, "hr-1", 2, 60), 1),
     ] {
@@ -148,7 +132,6 @@ async fn what_the_server_does_not_do_is_said() {
     let properties = &ack[5..];
     for expected in [
         &[33, 0, 128][..],
-        &[37, 0],
         &[42, 0],
         &[41, 0],
         &[34, 0, 0],
@@ -160,10 +143,6 @@ async fn what_the_server_does_not_do_is_said() {
         );
     }
     for (message, code) in [
-        (
-            publish(5, AT_LEAST_ONCE | RETAIN, OWN, 1, &[], &reading(1)),
-            0x9a,
-        ),
         (
             publish(5, AT_LEAST_ONCE, OWN, 1, &[35, 0, 1], &reading(1)),
             0x94,

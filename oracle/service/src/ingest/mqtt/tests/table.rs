@@ -1,4 +1,6 @@
 //! What devices expect of a broker, and how a broker was seen to break: each row once, with raw packets.
+//!
+//! R1 and R3 are in `bounds`, retained messages in `status`, wills in `wills`.
 
 use tokio::io::AsyncWriteExt;
 
@@ -246,6 +248,66 @@ async fn the_servers_own_link_cannot_be_taken() {
         for count in 0..50_u8 {
             assert_eq!(client.packet().await.unwrap().last(), Some(&count));
         }
+    }
+    rig.stop().await;
+}
+
+/// R7: delivery stopped for good after some 200 messages. R8: the word that makes it go on killed the router when it
+/// came once too often, or after the link was gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_and_takeovers_neither_stop_delivery_nor_kill_the_router() {
+    let rig = Rig::start().await;
+    let own = topic::receipts("hr-1");
+    let flood = |count: u16| {
+        for number in 0..count {
+            let payload = number.to_be_bytes().to_vec();
+            rig.delivery.publish(own.clone(), payload).unwrap();
+        }
+    };
+    for level in [4, 5] {
+        let mut client = rig.connected(level, "hr-1").await;
+        client
+            .ask(&subscribe(level, 1, &[(&own, 0)]))
+            .await
+            .unwrap();
+        flood(1000);
+        for number in 0..1000_u16 {
+            let message = client.packet().await.unwrap();
+            assert!(message.ends_with(&number.to_be_bytes()));
+        }
+        // Now the links go in the middle of it, in every way there is.
+        let mut taken_over = Vec::new();
+        for round in 0..18_u8 {
+            let mut client = rig.connected(level, "hr-1").await;
+            let filter = [(own.as_str(), round % 2)];
+            client.ask(&subscribe(level, 1, &filter)).await.unwrap();
+            flood(400);
+            for _ in 0..round * 5 {
+                client.packet().await.unwrap();
+            }
+            match round % 3 {
+                0 => taken_over.push(client),
+                1 => client.0.set_zero_linger().unwrap(),
+                _ => {
+                    let mut body = vec![0, 4];
+                    if level == 5 {
+                        body.push(0);
+                    }
+                    body.extend(text(&own));
+                    client.send(&packet(0xa2, &body)).await;
+                    client.send(&[0xe0, 0]).await;
+                }
+            }
+        }
+        let mut last = rig.connected(level, "hr-1").await;
+        last.ask(&subscribe(level, 1, &[(&own, 0)])).await.unwrap();
+        flood(500);
+        for number in 0..500_u16 {
+            let message = last.packet().await.unwrap();
+            assert!(message.ends_with(&number.to_be_bytes()));
+        }
+        last.send(&[0xe0, 0]).await;
+        assert_eq!(last.packet().await, None);
     }
     rig.stop().await;
 }
