@@ -1,6 +1,6 @@
 //! MQTT clients that others wrote: mosquitto's and npm `mqtt`, of both protocol versions.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use contract_interface::Purpose;
 use salus_tests::{
@@ -9,6 +9,8 @@ use salus_tests::{
     system::Platform,
 };
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::support::{Ended, Running, has, heart_rate, run};
 
@@ -104,6 +106,209 @@ async fn npm_mqtt_publishes_in_both_versions_and_gets_receipts() {
         .unwrap();
     story::check_all_there(&patient.device.id, &opened, &lines).unwrap();
     running.system.stop().await.unwrap();
+}
+
+/// Retained messages and wills, as Debian's clients know them.
+#[tokio::test]
+async fn mosquitto_retains_a_status_and_leaves_a_will() {
+    const TEST: &str = "mosquitto_retains_a_status_and_leaves_a_will";
+    if !has(TEST, "mosquitto_pub") || !has(TEST, "mosquitto_sub") {
+        return;
+    }
+    let mut running = Running::start(Platform::EMBEDDED, 2).await;
+    let id = running.cast.patients[0].device.id.clone();
+    let status = format!("v1/devices/{id}/status");
+    for version in ["mqttv311", "5"] {
+        for qos in 0..=2_u8 {
+            let text = format!("online {qos}");
+            let published = mosquitto(&running, "mosquitto_pub", version, "pub")
+                .args(["-q", &qos.to_string(), "-r", "-t", &status, "-m", &text])
+                .output()
+                .await
+                .unwrap();
+            assert!(published.status.success(), "{published:?}");
+            // QoS 0 is not acknowledged; what is retained comes after it.
+            let expected = format!("1 {} {text}", qos.min(1));
+            until_retained(&running, version, &status, &expected).await;
+        }
+        // It survives a kill of the oracle: what was acknowledged is on the disk.
+        running.system.oracle.kill_and_restart().await.unwrap();
+        until_retained(&running, version, &status, "1 1 online 2").await;
+
+        // A client that is killed leaves its will. One that is interrupted says farewell, and asks for its will where
+        // it can: mosquitto's of MQTT 5 do.
+        let asked = if version == "5" { "-INT" } else { "online 2" };
+        for (signal, expected) in [("-INT", asked), ("-KILL", "-KILL")] {
+            let mut client = client_with_will(&running, version, &status, signal).await;
+            let pid = client.id().unwrap().to_string();
+            let sent = run("kill", &[signal.to_owned(), pid]).await;
+            assert!(sent.success, "{sent:?}");
+            client.wait().await.unwrap();
+            until_retained(&running, version, &status, &format!("1 1 {expected}")).await;
+        }
+        let deleted = mosquitto(&running, "mosquitto_pub", version, "pub")
+            .args(["-q", "1", "-r", "-n", "-t", &status])
+            .output()
+            .await
+            .unwrap();
+        assert!(deleted.status.success(), "{deleted:?}");
+        assert_eq!(retained(&running, version, &status).await, "");
+
+        // A will for another device's status is refused with the connection.
+        let other = format!("v1/devices/{}/status", running.cast.patients[1].device.id);
+        let refused = mosquitto(&running, "mosquitto_sub", version, "thief")
+            .args(["--will-topic", &other, "--will-payload", "gone"])
+            .args(["-t", &status, "-W", "10"])
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).to_lowercase();
+        assert!(
+            !refused.status.success() && said.contains("not authori"),
+            "{refused:?}"
+        );
+    }
+    running.system.stop().await.unwrap();
+}
+
+/// All of it with the client that browsers use, over TLS and over WebSockets.
+#[tokio::test]
+async fn npm_mqtt_retains_takes_over_and_leaves_wills_also_over_websockets() {
+    const TEST: &str = "npm_mqtt_retains_takes_over_and_leaves_wills_also_over_websockets";
+    let node = binaries::workspace_root().join("tests/interop/node");
+    if !has(TEST, "node") {
+        return;
+    }
+    if !node.join("node_modules/mqtt").is_dir() {
+        return binaries::report_skipped(TEST, &["npm mqtt"]);
+    }
+    let running = Running::start(Platform::EMBEDDED, 2).await;
+    let addresses = &running.system.oracle.addresses;
+    let port = |address: &Option<String>| {
+        let (_, port) = address.as_deref().unwrap().rsplit_once(':').unwrap();
+        port.to_owned()
+    };
+    let tls = format!("mqtts://localhost:{}", port(&addresses.mqtt));
+    let websocket = format!("wss://localhost:{}/mqtt", port(&addresses.mqtt_websocket));
+    let device = |at: usize| {
+        let device = &running.cast.patients[at].device;
+        json!({ "id": device.id, "cert": device.file("client.crt"), "key": device.file("client.key") })
+    };
+    for url in [tls, websocket] {
+        for version in [4, 5] {
+            let task = json!({
+                "url": url,
+                "ca": running.system.consortium.oracle_ca_file(),
+                "device": device(0),
+                "other": device(1),
+                "version": version,
+            });
+            let file = running.file("status.json", &task.to_string());
+            let script = node.join("status.mjs").display().to_string();
+            let ended = run("node", &[script, file.display().to_string()]).await;
+            let answer: Value =
+                serde_json::from_str(ended.stdout.lines().next().unwrap_or_default())
+                    .unwrap_or_else(|_| panic!("{ended:?}"));
+            let expected = json!({
+                "retained": ["retained 0 online 0", "retained 1 online 1", "retained 1 online 2"],
+                "live": ["live 0 online 0", "live 1 online 1", "live 1 online 2"],
+                "otherLeftItAlone": true,
+                "takenOver": true,
+                "willOfTheFirst": ["live 1 gone"],
+                "willOfTheSecond": ["live 1 gone"],
+                "retainedWill": ["retained 1 gone"],
+                "afterFarewell": ["live 1 "],
+                "deleted": [],
+                "refused": if version == 5 { "0x87" } else { "0x5" },
+            });
+            assert_eq!(answer, expected, "{url} {version}: {}", ended.stderr);
+        }
+    }
+    running.system.stop().await.unwrap();
+}
+
+/// One of mosquitto's clients as the first patient's device.
+fn mosquitto(running: &Running, program: &str, version: &str, client_id: &str) -> Command {
+    let device = &running.cast.patients[0].device;
+    let (_, port) = running.system.mqtt_address().rsplit_once(':').unwrap();
+    let mut command = Command::new(program);
+    if program == "stdbuf" {
+        command.args(["-oL", "mosquitto_sub"]);
+    }
+    command
+        .args([
+            "-h",
+            "localhost",
+            "-p",
+            port,
+            "-V",
+            version,
+            "-i",
+            client_id,
+            "--cafile",
+        ])
+        .arg(running.system.consortium.oracle_ca_file())
+        .arg("--cert")
+        .arg(device.file("client.crt"))
+        .arg("--key")
+        .arg(device.file("client.key"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// What is retained: flag, QoS and payload; nothing if nothing comes in two seconds.
+async fn retained(running: &Running, version: &str, topic: &str) -> String {
+    let heard = mosquitto(running, "mosquitto_sub", version, "reader")
+        .args([
+            "-q", "1", "-t", topic, "-C", "1", "-W", "2", "-F", "%r %q %p",
+        ])
+        .output()
+        .await
+        .unwrap();
+    String::from_utf8_lossy(&heard.stdout).trim().to_owned()
+}
+
+/// Waits until this is retained, as [`retained`] says it.
+async fn until_retained(running: &Running, version: &str, topic: &str, expected: &str) {
+    const ATTEMPTS: usize = 50;
+    const PAUSE: Duration = Duration::from_millis(100);
+    let mut heard = String::new();
+    for _ in 0..ATTEMPTS {
+        heard = retained(running, version, topic).await;
+        if heard == expected {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    panic!("not {expected:?} is retained, but {heard:?}");
+}
+
+/// A connected client that will be missed.
+async fn client_with_will(running: &Running, version: &str, topic: &str, will: &str) -> Child {
+    let receipts = topic.replace("/status", "/receipts");
+    // It would hold back what it says to a pipe.
+    let mut client = mosquitto(running, "stdbuf", version, "mortal")
+        .args([
+            "--will-topic",
+            topic,
+            "--will-payload",
+            will,
+            "--will-retain",
+        ])
+        .args(["--will-qos", "1", "-d", "-t", &receipts])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line.contains("CONNACK (0)") {
+            // Whatever more it says is not waited for.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return client;
+        }
+    }
+    panic!("no CONNACK");
 }
 
 /// Publishes one message with `mosquitto_pub` as the first patient's device.

@@ -81,6 +81,9 @@ pub struct OracleAddresses {
     /// MQTT over TLS, `host:port`.
     #[serde(default)]
     pub mqtt: Option<String>,
+    /// MQTT in WebSockets over TLS, `host:port`.
+    #[serde(default)]
+    pub mqtt_websocket: Option<String>,
     /// REST over mutual TLS, `host:port`.
     #[serde(default)]
     pub rest: Option<String>,
@@ -268,7 +271,7 @@ impl Consortium {
     fn ingest_sections(&self, settings: &OracleSettings, home: &Path) -> Result<String> {
         let [_, port] = ports::kept(self.run_dir(), &settings.name)?;
         Ok(format!(
-            "[mqtt]\nlisten = \"127.0.0.1:{port}\"\n\
+            "[mqtt]\nlisten = \"127.0.0.1:{port}\"\nwebsocket_listen = \"127.0.0.1:0\"\n\
              certificate_file = {certificate}\nkey_file = {key}\n\
              client_msp_dir = {device_msp}\n\n\
              [journal]\ndir = {journal}\n\n",
