@@ -21,6 +21,7 @@ mod judges_sealed;
 mod kills;
 mod linkability;
 mod network;
+mod objects;
 mod rogue;
 mod secrecy;
 mod stories;

@@ -138,7 +138,11 @@ impl Profile {
             encryption_key_file: raw.encryption_key_file.map(|file| folder.join(file)),
             channel: raw.channel.unwrap_or_else(|| DEFAULT_CHANNEL.to_owned()),
             custody: raw.custody,
-            anchors: raw.anchors.iter().map(|text| anchor(text, folder)).collect(),
+            anchors: raw
+                .anchors
+                .iter()
+                .map(|text| anchor(text, folder))
+                .collect(),
         })
     }
 }

@@ -203,6 +203,10 @@ pub struct JournalConfig {
     pub max_bytes: u64,
     /// `fsync_window`: how long an append may wait for others to share its `fsync`.
     pub fsync_window: Duration,
+    /// `objects_max_bytes`: bytes of all devices' unfinished large objects.
+    pub objects_max_bytes: u64,
+    /// `objects_expiry`: a large object to which nothing was added for so long is given up.
+    pub objects_expiry: Duration,
 }
 
 /// `[pipeline]`.
@@ -249,6 +253,10 @@ pub const DEFAULT_DEVICE_VALIDITY: Duration = Duration::from_secs(365 * 86_400);
 pub const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(86_400);
 /// Default of `[journal] max_bytes`.
 pub const DEFAULT_JOURNAL_BYTES: u64 = 4 << 30;
+/// Default of `[journal] objects_max_bytes`.
+pub const DEFAULT_OBJECTS_BYTES: u64 = 16 << 30;
+/// Default of `[journal] objects_expiry`: three days.
+pub const DEFAULT_OBJECTS_EXPIRY: Duration = Duration::from_secs(72 * 3600);
 /// Default of `[journal] fsync_window`.
 pub const DEFAULT_FSYNC_WINDOW: Duration = Duration::from_millis(2);
 /// Default of `[pipeline] segment_readings`.

@@ -13,6 +13,7 @@ pub mod journal;
 mod keys;
 pub mod ledger;
 pub mod metrics;
+pub mod objects;
 pub mod open;
 pub mod pipeline;
 mod refusals;

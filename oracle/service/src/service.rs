@@ -32,6 +32,7 @@ use crate::jobs::{self, Board, Jobs};
 use crate::journal::{self, Journal, JournalError, LastValues};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Crls, Files, Watch};
+use crate::objects::{self, FolderError, ObjectLimits, Objects};
 use crate::open::Opener;
 use crate::pipeline::{self, Pipeline, PipelineError};
 use crate::refusals::Refusals;
@@ -78,6 +79,9 @@ pub enum StartError {
     /// The journal.
     #[error("the journal cannot be used")]
     Journal(#[from] JournalError),
+    /// The folder of large objects beside the journal.
+    #[error("the folder of objects cannot be used")]
+    Objects(#[from] FolderError),
     /// The pipeline.
     #[error("the pipeline cannot work")]
     Pipeline(#[from] PipelineError),
@@ -131,6 +135,7 @@ pub struct Oracle {
     registered: watch::Receiver<bool>,
     parts: JoinSet<PartEnd>,
     journal: Option<Journal>,
+    objects: Option<Objects>,
     /// Ends the taking in of readings and requests, and then the work on them.
     stop: CancellationToken,
 }
@@ -160,6 +165,7 @@ impl Oracle {
         };
         let ingest = base.bind_ingest(&config).await?;
         let journal = ingest.as_ref().map(|ingest| ingest.journal.clone());
+        let objects = ingest.as_ref().map(|ingest| ingest.objects.clone());
         let refusals = Refusals::open(refusal_log(&config)).await;
         let (registered_tx, registered) = watch::channel(false);
         let probes = Probes {
@@ -235,6 +241,7 @@ impl Oracle {
             registered,
             parts,
             journal,
+            objects,
             stop,
         })
     }
@@ -283,6 +290,9 @@ impl Oracle {
             tracing::warn!("parts were cut off at shutdown; the journal has their work");
         }
         self.parts.shutdown().await;
+        if let Some(objects) = self.objects {
+            objects.close().await;
+        }
         if let Some(journal) = self.journal {
             journal.close().await;
         }
@@ -302,6 +312,8 @@ struct Base {
 /// The half that takes readings, bound and not yet running.
 struct Ingest {
     journal: Journal,
+    objects: Objects,
+    object_parts: objects::Parts,
     pipeline: Pipeline,
     front: BoundFront,
     router: RouterWatch,
@@ -321,9 +333,11 @@ impl Base {
             return Ok(None);
         };
         let kept_in = journal::Config::from(journal);
+        let limits = ObjectLimits::from(journal);
         let journal = Journal::open(&kept_in)?;
         let retained = LastValues::open(&kept_in, "retained")?;
         let (delivery, router) = Delivery::start()?;
+        let objects = Objects::open(&journal, limits, delivery.clone())?;
         let (pipeline, readings_tx) = Pipeline::new(pipeline::Parts {
             config: config.pipeline.clone(),
             journal: journal.clone(),
@@ -333,12 +347,21 @@ impl Base {
             delivery: delivery.clone(),
             msp_id: own_msp_id(&self.ledger)?,
             oracle_keys: self.identity.holders.clone(),
+            objects: objects.clone(),
         })?;
-        let intake = Intake::new(journal.clone(), Arc::clone(&self.devices), readings_tx);
+        let object_parts = objects::Parts {
+            journal: journal.clone(),
+            readings_tx: readings_tx.clone(),
+        };
+        let intake = Intake::new(journal.clone(), Arc::clone(&self.devices), readings_tx)
+            .with_objects(objects.clone());
         let msp_id = config.organization.msp_id.clone();
-        let front = BoundFront::bind(mqtt, msp_id, Limits::default(), intake, delivery, retained).await?;
+        let front =
+            BoundFront::bind(mqtt, msp_id, Limits::default(), intake, delivery, retained).await?;
         Ok(Some(Ingest {
             journal,
+            objects,
+            object_parts,
             pipeline,
             front,
             router,
@@ -419,6 +442,8 @@ impl Base {
     fn run_ingest(&mut self, ingest: Ingest, interval: Duration) {
         let Ingest {
             journal,
+            objects,
+            object_parts,
             pipeline,
             front,
             router,
@@ -442,6 +467,13 @@ impl Base {
         self.parts.spawn(until(token(), "the journal", async move {
             journal.failure().await
         }));
+        let watched = objects.clone();
+        self.parts
+            .spawn(until(token(), "the folder of objects", async move {
+                watched.failure().await
+            }));
+        let looking = objects.run(object_parts, token());
+        self.parts.spawn(named("the look after objects", looking));
     }
 
     fn run_people(&mut self, people: People, registered: watch::Receiver<bool>) {

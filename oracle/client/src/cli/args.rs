@@ -86,15 +86,15 @@ pub(crate) enum Command {
     /// Whether the record of reads is complete. For auditors and administrators.
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Your organisation's Fabric peers. For those who operate them.
-    #[command(subcommand)]
-    Peers(PeersCommand),
     /// What the oracle does in the background: key rotation, sharing, erasures. For administrators.
     #[command(subcommand)]
     Jobs(JobsCommand),
     /// Readings that were taken and do not get on the ledger. For administrators.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Your organisation's Fabric peers. For those who operate them.
+    #[command(subcommand)]
+    Peers(PeersCommand),
 }
 
 #[cfg(test)]
@@ -149,13 +149,13 @@ mod tests {
             "verify --proof p",
             "records prove --record ID --reading 0 --purpose TREAT --out p",
             "audit check --from-block 1 --to-block 9",
-            "peers compact /var/hyperledger/production",
             "jobs list",
             "jobs status wraps",
             "dead-letters list --json",
             "dead-letters retry ID",
             "dead-letters retry all",
             "dead-letters drop ID --lose-the-readings",
+            "peers compact /var/hyperledger/production",
         ] {
             assert!(parse(good).is_ok(), "{good}: {:?}", parse(good));
         }

@@ -84,6 +84,9 @@ async fn run(args: &Salus) -> Result<()> {
             keys::rotate(&profile(args)?, rotate, out).await
         }
         Command::Device(DeviceCommand::Publish(publish)) => publish::publish(publish, out).await,
+        Command::Device(DeviceCommand::PublishObject(publish)) => {
+            publish::publish_object(publish, out).await
+        }
         Command::Records(RecordsCommand::SignRead(sign)) => {
             records::sign_read(&profile(args)?, sign, out)
         }
@@ -104,9 +107,9 @@ async fn run(args: &Salus) -> Result<()> {
         Command::Audit(AuditCommand::Check(check)) => {
             audit::check(&client(args)?, check, out).await
         }
-        Command::Peers(PeersCommand::Compact(compact)) => peers::compact_data(compact, out),
         Command::Jobs(command) => jobs::run(&client(args)?, command, out).await,
         Command::DeadLetters(command) => dead_letters::run(&client(args)?, command, out).await,
+        Command::Peers(PeersCommand::Compact(compact)) => peers::compact_data(compact, out),
     }
 }
 
@@ -228,9 +231,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         }
         (
             Some(
-                ClientError::Integrity { .. }
-                | ClientError::Key { .. }
-                | ClientError::Untrusted(_),
+                ClientError::Integrity { .. } | ClientError::Key { .. } | ClientError::Untrusted(_),
             ),
             _,
         ) => EXIT_NOT_OPENED,

@@ -10,11 +10,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use fabric_msp::SigningIdentity;
 use salus::evidence::device;
-use salus::publish::{self, Message, MqttVersion, Options};
+use salus::publish::{self, Message, MqttVersion, ObjectOptions, Options};
 use serde_json::json;
 
 use crate::{
-    args::{DevicePublish, Version},
+    args::{DevicePublish, DevicePublishObject, Version},
     output::Output,
 };
 
@@ -34,10 +34,7 @@ pub(crate) async fn publish(args: &DevicePublish, out: Output) -> Result<()> {
         certificate_file: args.certificate.clone(),
         key_file: args.key.clone(),
         device_id: args.device.clone(),
-        version: match args.mqtt_version {
-            Version::V3 => MqttVersion::V3,
-            Version::V5 => MqttVersion::V5,
-        },
+        version: version(args.mqtt_version),
         content_type: args.content_type.clone(),
         wait_for_receipts: args.wait_receipts,
         patience: Duration::from_secs(args.patience),
@@ -76,14 +73,82 @@ pub(crate) async fn publish(args: &DevicePublish, out: Output) -> Result<()> {
     Ok(())
 }
 
-/// Signs each reading in its place.
-fn sign(args: &DevicePublish, messages: &mut [Message]) -> Result<()> {
+pub(crate) async fn publish_object(args: &DevicePublishObject, out: Output) -> Result<()> {
+    let (host, port) = broker(&args.broker)?;
+    let options = Options {
+        host,
+        port,
+        ca_file: args.ca_file.clone(),
+        certificate_file: args.certificate.clone(),
+        key_file: args.key.clone(),
+        device_id: args.device.clone(),
+        version: version(args.mqtt_version),
+        content_type: args.content_type.clone(),
+        wait_for_receipts: true,
+        patience: Duration::from_secs(args.patience),
+    };
+    let signer = args
+        .sign
+        .then(|| signer(&args.certificate, &args.key))
+        .transpose()?;
+    let object = ObjectOptions {
+        file: args.file.clone(),
+        object_id: args.object_id.clone(),
+        chunk_bytes: args.chunk_size,
+        seq: args.seq,
+        record_type: args.record_type.clone(),
+        time: args.time.clone(),
+        signer,
+    };
+    let mut told = 0;
+    let receipt = publish::publish_object(&options, &object, |progress| {
+        // In twentieths; a line for each of a thousand chunks helps nobody.
+        let part = progress.chunks_done * 20 / progress.chunks.max(1);
+        if part > told || progress.chunks_done == progress.chunks {
+            told = part;
+            out.progress("chunks", progress.chunks_done, progress.chunks);
+        }
+    })
+    .await?;
+    let sentence = format!(
+        "record {}: transaction {} in block {}",
+        receipt.record_id, receipt.transaction_id, receipt.block_number
+    );
+    out.result(
+        &json!({
+            "record_id": receipt.record_id,
+            "transaction_id": receipt.transaction_id,
+            "block_number": receipt.block_number,
+        }),
+        &sentence,
+    )?;
+    Ok(())
+}
+
+fn version(version: Version) -> MqttVersion {
+    match version {
+        Version::V3 => MqttVersion::V3,
+        Version::V5 => MqttVersion::V5,
+    }
+}
+
+/// The device as a signer.
+fn signer(certificate: &Path, key: &Path) -> Result<SigningIdentity> {
     let read = |path: &Path| {
         std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
     };
     // A device acts for itself; the organisation's name is not part of what it signs.
     let nobody = "device".parse()?;
-    let identity = SigningIdentity::from_pem(nobody, &read(&args.certificate)?, &read(&args.key)?)?;
+    Ok(SigningIdentity::from_pem(
+        nobody,
+        &read(certificate)?,
+        &read(key)?,
+    )?)
+}
+
+/// Signs each reading in its place.
+fn sign(args: &DevicePublish, messages: &mut [Message]) -> Result<()> {
+    let identity = signer(&args.certificate, &args.key)?;
     for (index, message) in messages.iter_mut().enumerate() {
         let signed = device::sign(&identity, &message.payload);
         let signed = signed.with_context(|| format!("reading {index}"))?;

@@ -5,6 +5,7 @@
 //! private folder, so that the workspace has one TLS stack.
 
 mod bridge;
+mod object;
 mod receipts;
 mod session;
 
@@ -13,6 +14,7 @@ use std::{path::PathBuf, time::Duration};
 use bytes::Bytes;
 use contract_interface::{DeviceId, RecordId};
 
+pub use object::{CHUNK_BYTES_DEFAULT, OBJECT_BYTES_MAX, ObjectOptions, Progress, publish_object};
 pub use receipts::{ReadingName, Receipt};
 
 /// Most messages that are on their way without an acknowledgement.
@@ -107,6 +109,18 @@ pub enum PublishError {
         record_id: Option<RecordId>,
         /// The code of what is wrong.
         refused: String,
+    },
+    /// The file of an object is empty or too large.
+    #[error("an object has 1 to {OBJECT_BYTES_MAX} bytes, this one has {bytes}")]
+    ObjectSize {
+        /// Bytes of the file.
+        bytes: u64,
+    },
+    /// The oracle does not take the object, or not now.
+    #[error("the oracle does not take the object: {reason}")]
+    ObjectRefused {
+        /// The oracle's word for it.
+        reason: String,
     },
     /// Nothing came nearer to the end for [`Options::patience`].
     #[error(

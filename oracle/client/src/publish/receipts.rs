@@ -82,6 +82,19 @@ impl Awaited {
         }
     }
 
+    /// One message, whose name is known.
+    pub(super) fn of(name: ReadingName) -> Self {
+        Self {
+            names: HashSet::from([name]),
+            arrived: Vec::new(),
+        }
+    }
+
+    /// The receipts that came.
+    pub(super) fn arrived(&self) -> &[Receipt] {
+        &self.arrived
+    }
+
     /// Takes a payload from the receipts topic, and says whether it is a receipt that was waited
     /// for. Those of other messages are passed over.
     ///

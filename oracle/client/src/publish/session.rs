@@ -16,7 +16,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const REQUESTS_MAX: usize = INFLIGHT_MAX as usize + 8;
 
 /// What happened on the connection, whatever the protocol version.
-enum Step {
+pub(super) enum Step {
     Connected,
     Subscribed,
     Sent(u16),
@@ -162,13 +162,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// rumqttc's client of either version. What each message's topic carries differs: MQTT 5 has
 /// properties, 3.1.1 gets Eclipse Hono's property bag behind the topic.
-enum Connection {
+pub(super) enum Connection {
     V3(rumqttc::AsyncClient, Box<rumqttc::EventLoop>),
     V5(v5::AsyncClient, Box<v5::EventLoop>),
 }
 
 impl Connection {
-    fn new(options: &Options, socket: &Path) -> Self {
+    pub(super) fn new(options: &Options, socket: &Path) -> Self {
         let id = options.device_id.to_string();
         let socket = socket.display().to_string();
         match options.version {
@@ -193,7 +193,7 @@ impl Connection {
         }
     }
 
-    fn subscribe(&self, topic: &str) -> Result<(), BoxError> {
+    pub(super) fn subscribe(&self, topic: &str) -> Result<(), BoxError> {
         match self {
             Self::V3(client, _) => client.try_subscribe(topic, rumqttc::QoS::AtLeastOnce)?,
             Self::V5(client, _) => client.try_subscribe(topic, v5::mqttbytes::QoS::AtLeastOnce)?,
@@ -226,7 +226,21 @@ impl Connection {
         Ok(())
     }
 
-    async fn poll(&mut self) -> Result<Step, BoxError> {
+    /// Publishes without properties.
+    pub(super) fn send(&self, topic: &str, payload: bytes::Bytes) -> Result<(), BoxError> {
+        match self {
+            Self::V3(client, _) => {
+                client.try_publish(topic, rumqttc::QoS::AtLeastOnce, false, payload)?;
+            }
+            Self::V5(client, _) => {
+                let qos = v5::mqttbytes::QoS::AtLeastOnce;
+                client.try_publish(topic, qos, false, payload)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn poll(&mut self) -> Result<Step, BoxError> {
         match self {
             Self::V3(_, events) => Ok(step_v3(events.poll().await?)),
             Self::V5(_, events) => Ok(step_v5(events.poll().await?)),
@@ -234,7 +248,7 @@ impl Connection {
     }
 
     /// Says goodbye; what matters has been acknowledged.
-    async fn disconnect(mut self) {
+    pub(super) async fn disconnect(mut self) {
         const GOODBYE: Duration = Duration::from_millis(200);
         let asked = match &self {
             Self::V3(client, _) => client.try_disconnect().is_ok(),

@@ -42,6 +42,11 @@ const JOURNAL_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 50;
 const SEGMENT_BYTES: RangeInclusive<u64> = 1..=64 << 20;
 /// `[journal] fsync_window`: a device waits at least this long for its acknowledgement.
 const FSYNC_WINDOW: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
+/// `[journal] objects_max_bytes`.
+const OBJECTS_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 50;
+/// `[journal] objects_expiry`.
+const OBJECTS_EXPIRY: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(90 * 86_400);
 /// `[pipeline] segment_age`.
 const SEGMENT_AGE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 /// `[jobs] interval` and `tick_interval`: the channel's clocks are to move every few minutes.
@@ -246,10 +251,24 @@ impl Sections {
             DEFAULT_FSYNC_WINDOW,
             &FSYNC_WINDOW,
         );
+        let objects_max_bytes = self.size(
+            "journal.objects_max_bytes",
+            raw.objects_max_bytes,
+            DEFAULT_OBJECTS_BYTES,
+            &OBJECTS_BYTES,
+        );
+        let objects_expiry = self.duration(
+            "journal.objects_expiry",
+            raw.objects_expiry,
+            DEFAULT_OBJECTS_EXPIRY,
+            &OBJECTS_EXPIRY,
+        );
         Some(JournalConfig {
             dir: dir?,
             max_bytes: max_bytes?,
             fsync_window: fsync_window?,
+            objects_max_bytes: objects_max_bytes?,
+            objects_expiry: objects_expiry?,
         })
     }
 

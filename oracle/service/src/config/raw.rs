@@ -106,6 +106,8 @@ pub(super) struct RawJournal {
     pub(super) dir: Option<String>,
     pub(super) max_bytes: Option<String>,
     pub(super) fsync_window: Option<String>,
+    pub(super) objects_max_bytes: Option<String>,
+    pub(super) objects_expiry: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

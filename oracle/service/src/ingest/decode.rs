@@ -3,9 +3,11 @@
 //! The payload's bytes are kept as they are; decoding only reads them. Accepted are a FHIR R4 Observation or a
 //! Bundle of them (JSON), a compact reading (JSON or CBOR), and any bytes with a content type of their own.
 
+mod codes;
 mod compact;
 mod fhir;
 mod labels;
+mod sampled;
 #[cfg(test)]
 mod tests;
 mod when;
@@ -15,7 +17,8 @@ use contract_interface::{Period, RecordType, UtcTime};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::journal::Labels;
+use super::dicom;
+use crate::journal::{Labels, Mark, Marks};
 
 /// FHIR resources as JSON.
 pub const FHIR_JSON: &str = "application/fhir+json";
@@ -60,6 +63,8 @@ pub struct Decoded {
     /// Confidentiality, sensitivities and context. A compact reading and bytes of another kind
     /// cannot name them and are of normal confidentiality.
     pub labels: Labels,
+    /// What is odd about it.
+    pub marks: Marks,
 }
 
 /// Why a message cannot be taken. [`DecodeError::name`] is stable; no variant holds payload.
@@ -115,6 +120,17 @@ pub enum DecodeError {
     /// A Bundle whose Observations have different labels or encounters, which share no record.
     #[error("the bundle's observations differ in security labels or encounter")]
     LabelsDiffer,
+    /// An entry of a Bundle is wrong.
+    #[error("entry {index}: {error}")]
+    Entry {
+        /// Which, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: Box<DecodeError>,
+    },
+    /// Content that is not of the media type it was sent as.
+    #[error("the content is not what its content type says")]
+    ContentTypeMismatch,
     /// Transport and payload name different sequence numbers.
     #[error("the message's and the payload's sequence numbers differ")]
     SequencesDiffer,
@@ -141,6 +157,8 @@ impl DecodeError {
             Self::Period => "payload-period",
             Self::EmptyBundle => "payload-bundle-empty",
             Self::LabelsDiffer => "payload-labels-differ",
+            Self::Entry { error, .. } => error.name(),
+            Self::ContentTypeMismatch => "content-type-mismatch",
             Self::SequencesDiffer => "sequence-differs",
             Self::Sequence => "sequence-malformed",
             Self::ContentType => "content-type-malformed",
@@ -155,6 +173,7 @@ struct Said {
     period: Option<Period>,
     opaque: bool,
     labels: Labels,
+    marks: Marks,
 }
 
 /// Reads a message received at `received`.
@@ -179,7 +198,13 @@ pub fn decode(hints: &Hints, payload: &[u8], received: UtcTime) -> Result<Decode
         }
         READING_JSON => compact::from_json(&json(payload)?)?,
         CBOR | READING_CBOR => compact::from_cbor(payload)?,
-        other => opaque(hints, other)?,
+        other => opaque(hints, other, payload)?,
+    };
+    let recognised =
+        said.opaque && dicom::judge(&essence(&content_type), payload) == dicom::Verdict::Dicom;
+    let content_type = match recognised {
+        true => dicom::DICOM.to_owned(),
+        false => content_type,
     };
     let sequence = match (hints.sequence, said.sequence) {
         (Some(a), Some(b)) if a != b => return Err(DecodeError::SequencesDiffer),
@@ -203,6 +228,7 @@ pub fn decode(hints: &Hints, payload: &[u8], received: UtcTime) -> Result<Decode
         period,
         opaque: said.opaque,
         labels: said.labels,
+        marks: said.marks,
     })
 }
 
@@ -223,7 +249,7 @@ fn content_type(hints: &Hints) -> Result<String, DecodeError> {
 }
 
 /// A media type without parameters, in lower case.
-fn essence(content_type: &str) -> String {
+pub(crate) fn essence(content_type: &str) -> String {
     let (essence, _) = content_type.split_once(';').unwrap_or((content_type, ""));
     essence.trim().to_ascii_lowercase()
 }
@@ -242,8 +268,39 @@ fn json(payload: &[u8]) -> Result<Value, DecodeError> {
     })
 }
 
-/// Any bytes: their type is what the transport says, else what the content type says.
-fn opaque(hints: &Hints, essence: &str) -> Result<Said, DecodeError> {
+/// What is known of content that comes in pieces, received at `received`: bytes of any kind, whatever they are.
+///
+/// # Errors
+///
+/// [`DecodeError`] names what is wrong.
+pub(crate) fn describe(hints: &Hints, received: UtcTime) -> Result<Decoded, DecodeError> {
+    let content_type = content_type(hints)?;
+    let said = described(hints, &essence(&content_type))?;
+    Ok(Decoded {
+        content_type,
+        sequence: hints.sequence,
+        code: said.code,
+        period: said.period.unwrap_or(Period {
+            start: received,
+            end: received,
+        }),
+        opaque: true,
+        labels: said.labels,
+        marks: said.marks,
+    })
+}
+
+/// Any bytes, which must be what their content type says.
+fn opaque(hints: &Hints, essence: &str, payload: &[u8]) -> Result<Said, DecodeError> {
+    match dicom::judge(essence, payload) {
+        dicom::Verdict::Mismatch => Err(DecodeError::ContentTypeMismatch),
+        dicom::Verdict::AsNamed => described(hints, essence),
+        dicom::Verdict::Dicom => described(hints, dicom::DICOM),
+    }
+}
+
+/// Their type is what the transport says, else what the content type says.
+fn described(hints: &Hints, essence: &str) -> Result<Said, DecodeError> {
     let code = match &hints.code {
         Some(code) => code.parse().map_err(|_| DecodeError::WrongType {
             field: "type",
@@ -251,6 +308,9 @@ fn opaque(hints: &Hints, essence: &str) -> Result<Said, DecodeError> {
         })?,
         None => category(essence),
     };
+    let mut marks = Marks::default();
+    let mistyped = codes::looks_like_loinc(code.as_str()) && !codes::is_loinc(code.as_str());
+    marks.add_if(mistyped, Mark::CodeNotLoinc);
     let period = match &hints.time {
         Some(time) => Some(when::instant(time).ok_or(DecodeError::Time { field: "time" })?),
         None => None,
@@ -261,11 +321,12 @@ fn opaque(hints: &Hints, essence: &str) -> Result<Said, DecodeError> {
         period,
         opaque: true,
         labels: Labels::default(),
+        marks,
     })
 }
 
 /// `image` of `image/png`, `dicom` of `application/dicom`.
-fn category(essence: &str) -> RecordType {
+pub(crate) fn category(essence: &str) -> RecordType {
     let (kind, subtype) = essence.split_once('/').unwrap_or((essence, ""));
     let chosen = if kind == "application" { subtype } else { kind };
     let token: String = chosen

@@ -3,25 +3,25 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use contract_interface::{Device, DeviceId, Period, UtcTime, reading};
 use fabric_msp::detached;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use super::decode::{self, DecodeError, Hints};
+use super::clock;
+use super::decode::{self, DecodeError, Decoded, Hints};
 use super::directory::{DeviceDirectory, LookupError};
-use super::topic::TopicError;
-use crate::journal::{
-    Accepted, Entry, Journal, JournalError, Reading, Refused, Submitted, fingerprint,
-};
+use super::pieces::KeepingPiece;
+use super::topic::{Target, TopicError};
+use crate::journal::{Accepted, Entry, Journal, JournalError, Reading, Refused, Submitted};
+use crate::objects::{ObjectError, Objects};
 use crate::pipeline::Arrival;
 
 /// How long a PUBACK is delayed for room in the journal before it is refused.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Time between two tries while the journal's disk has no room.
 const DISK_RETRY: Duration = Duration::from_millis(500);
-/// A device clock may be ahead of ours by this much.
-const CLOCK_AHEAD_SECONDS_MAX: i64 = 86_400;
 
 /// Why a message was not kept.
 #[derive(Debug, Error)]
@@ -42,9 +42,6 @@ pub enum IntakeError {
     /// The device measured nobody, or several, in the reading's period.
     #[error("the device is bound to no patient for the time of the reading")]
     NotBound,
-    /// A measurement from the future.
-    #[error("the reading's time lies in the future")]
-    Future,
     /// The reading carries a signature that is not its registered device's.
     #[error("the reading's signature is wrong: {reason}")]
     Signature {
@@ -60,6 +57,9 @@ pub enum IntakeError {
     /// The ledger cannot be asked and nothing recent is known of the device.
     #[error("the device's registration cannot be looked up now")]
     LookupFailed,
+    /// A large object, or a piece of one, was not taken.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// No room.
     #[error("no room is left, try again later")]
     Full,
@@ -81,20 +81,55 @@ impl IntakeError {
             Self::DeviceUnknown => "device-unknown",
             Self::DeviceInactive => "device-inactive",
             Self::NotBound => "device-not-bound",
-            Self::Future => "time-in-future",
             Self::Signature { .. } => "signature-wrong",
             Self::SequenceReused => "sequence-reused",
             Self::SequenceTooOld => "sequence-too-old",
             Self::LookupFailed => "device-lookup-failed",
+            Self::Object(error) => error.name(),
             Self::Full => "journal-full",
             Self::NotDurable => "journal-failed",
         }
     }
 }
 
-/// Checks the signature of a compact reading, if it has one. The certificate comes with the
+/// A reading without its content, of the patient whom the device measured then.
+pub(super) fn make_reading(
+    device: &Device,
+    decoded: Decoded,
+    received: UtcTime,
+) -> Result<Reading, IntakeError> {
+    let placed = clock::place(device, decoded.period, received).ok_or(IntakeError::NotBound)?;
+    let mut marks = decoded.marks;
+    marks.add_all(placed.marks);
+    for mark in marks.iter() {
+        metrics::counter!("salus_mqtt_marked_total", "mark" => mark.name()).increment(1);
+    }
+    let Period { start, end } = placed.period;
+    Ok(Reading {
+        device: device.device_id.as_str().to_owned(),
+        sequence: decoded.sequence,
+        received_ms: now_ms(),
+        content_type: decoded.content_type,
+        code: decoded.code.as_str().to_owned(),
+        period_start: start.unix_seconds(),
+        period_end: end.unix_seconds(),
+        patient: placed.patient.to_string(),
+        alone: decoded.opaque,
+        payload: Vec::new().into(),
+        time_named: false,
+        labels: decoded.labels,
+        marks,
+        object: None,
+    })
+}
+
+/// Checks the signature of a compact reading or manifest, if it has one. The certificate comes with the
 /// signature; it counts because the device is registered with it.
-fn check_signature(device: &Device, content_type: &str, payload: &[u8]) -> Result<(), IntakeError> {
+pub(super) fn check_signature(
+    device: &Device,
+    content_type: &str,
+    payload: &[u8],
+) -> Result<(), IntakeError> {
     let refused = |reason: String| IntakeError::Signature { reason };
     let signed = reading::of(content_type, payload).map_err(|e| refused(e.to_string()))?;
     let Some(signed) = signed else {
@@ -142,6 +177,8 @@ pub struct Intake {
     devices: Arc<DeviceDirectory>,
     /// To the pipeline's gathering. Bounded; the journal has the reading already, so waiting here loses nothing.
     readings_tx: mpsc::Sender<Arrival>,
+    /// Where large objects go, if this oracle takes them.
+    objects: Option<Objects>,
 }
 
 impl Intake {
@@ -156,6 +193,47 @@ impl Intake {
             journal,
             devices,
             readings_tx,
+            objects: None,
+        }
+    }
+
+    /// One that takes large objects, too.
+    #[must_use]
+    pub fn with_objects(mut self, objects: Objects) -> Self {
+        self.objects = Some(objects);
+        self
+    }
+
+    pub(super) fn objects(&self) -> Option<&Objects> {
+        self.objects.as_ref()
+    }
+
+    /// What the journal says of a reading, if it is not new.
+    pub(super) fn known(&self, reading: &Reading) -> Option<Accepted> {
+        self.journal.known(reading)
+    }
+
+    /// Checks a message and submits it to where it is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`IntakeError`] names what is wrong with it.
+    pub async fn take(
+        &self,
+        device: &DeviceId,
+        thumbprint: Option<[u8; 32]>,
+        target: Target,
+        payload: &Bytes,
+    ) -> Result<Keeping, IntakeError> {
+        match target {
+            Target::Reading(hints) => {
+                let reading = self.prepare(device, thumbprint, &hints, payload).await?;
+                self.submit(reading).await
+            }
+            Target::Object(id, piece) => {
+                let piece = self.submit_piece(device, thumbprint, (id, piece), payload);
+                Ok(Keeping(Kept::Piece(Box::new(piece.await?))))
+            }
         }
     }
 
@@ -198,32 +276,16 @@ impl Intake {
         hints: &Hints,
         payload: &[u8],
     ) -> Result<Reading, IntakeError> {
-        let received_ms = now_ms();
         let received = now();
         let decoded = decode::decode(hints, payload, received)?;
-        if decoded.period.end.unix_seconds() > received.unix_seconds() + CLOCK_AHEAD_SECONDS_MAX {
-            return Err(IntakeError::Future);
-        }
         let known = self.admit(device, thumbprint).await?;
         check_signature(&known, &decoded.content_type, payload)?;
-        let patient = known
-            .patient_at(decoded.period.start)
-            .filter(|patient| known.measured(patient, &decoded.period))
-            .ok_or(IntakeError::NotBound)?;
-        let Period { start, end } = decoded.period;
+        let time_named = decoded.opaque && hints.time.is_some();
+        let reading = make_reading(&known, decoded, received)?;
         Ok(Reading {
-            device: device.as_str().to_owned(),
-            sequence: decoded.sequence,
-            received_ms,
-            content_type: decoded.content_type,
-            code: decoded.code.as_str().to_owned(),
-            period_start: start.unix_seconds(),
-            period_end: end.unix_seconds(),
-            patient: patient.to_string(),
-            alone: decoded.opaque,
             payload: payload.to_vec().into(),
-            time_named: decoded.opaque && hints.time.is_some(),
-            labels: decoded.labels,
+            time_named,
+            ..reading
         })
     }
 
@@ -235,11 +297,11 @@ impl Intake {
     /// [`IntakeError::NotDurable`].
     pub async fn submit(&self, reading: Reading) -> Result<Keeping, IntakeError> {
         let submitted = self.journal.submit(reading.clone()).await?;
-        Ok(Keeping {
+        Ok(Keeping(Kept::Reading(Box::new(KeepingReading {
             intake: self.clone(),
             reading,
             submitted,
-        })
+        }))))
     }
 
     /// Writes down that a message was refused, where the protocol cannot say so: who, when, why, never what.
@@ -261,21 +323,39 @@ impl Intake {
     }
 }
 
-/// A reading on its way to the disk.
+/// A message on its way to the disk.
 #[derive(Debug)]
-pub struct Keeping {
+pub struct Keeping(Kept);
+
+#[derive(Debug)]
+enum Kept {
+    Reading(Box<KeepingReading>),
+    Piece(Box<KeepingPiece>),
+}
+
+#[derive(Debug)]
+struct KeepingReading {
     intake: Intake,
     reading: Reading,
     submitted: Submitted,
 }
 
 impl Keeping {
-    /// Waits until the reading is durable and MAY be acknowledged; while the journal is full, for some time.
+    /// Waits until the message is durable and MAY be acknowledged; while there is no room, for some time.
     ///
     /// # Errors
     ///
     /// [`IntakeError`]; nothing was kept then.
     pub async fn outcome(self) -> Result<Taken, IntakeError> {
+        match self.0 {
+            Kept::Reading(reading) => reading.outcome().await,
+            Kept::Piece(piece) => piece.outcome().await,
+        }
+    }
+}
+
+impl KeepingReading {
+    async fn outcome(self) -> Result<Taken, IntakeError> {
         let Self {
             intake,
             reading,
@@ -284,7 +364,7 @@ impl Keeping {
         let again = Arrival::Again {
             device: reading.device.clone(),
             sequence: reading.sequence,
-            fingerprint: fingerprint(&reading.payload),
+            fingerprint: reading.fingerprint(),
             identity: reading.identity(),
         };
         let deadline = tokio::time::Instant::now() + PATIENCE;

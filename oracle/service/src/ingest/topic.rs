@@ -4,6 +4,10 @@
 //! |---|---|---|
 //! | `v1/devices/{id}/observations` | device `{id}` publishes | readings |
 //! | `v1/devices/{id}/observations/?name=value&…` | the same, MQTT 3.1.1 | readings with a property bag |
+//! | `v1/devices/{id}/objects/{objectId}/manifest` | device `{id}` publishes | what a large object is |
+//! | `v1/devices/{id}/objects/{objectId}/chunks/{n}` | the same | chunk `n` of it, from 0 |
+//! | `v1/devices/{id}/objects/{objectId}/status/get` | the same | asks how far it is |
+//! | `v1/devices/{id}/objects/{objectId}/status` | the oracle publishes | how far it is |
 //! | `v1/devices/{id}/receipts` | the oracle publishes | receipts |
 //! | `v1/devices/{id}/status` | device `{id}` publishes, its will too | what it says of itself; may be retained |
 //!
@@ -16,6 +20,7 @@ use rumqttd::protocol::valid_filter;
 use thiserror::Error;
 
 use super::decode::Hints;
+use crate::objects::ObjectId;
 
 /// Bytes of a topic or filter; longer ones are refused before they are looked at.
 pub const TOPIC_BYTES_MAX: usize = 1024;
@@ -30,7 +35,7 @@ pub enum TopicError {
     #[error("not a topic name")]
     Malformed,
     /// The device may not use it.
-    #[error("this device may publish only to its own observations and status")]
+    #[error("this device may publish only to its own observations, objects and status")]
     NotAllowed,
     /// The property bag cannot be read.
     #[error("the property bag is malformed")]
@@ -61,12 +66,38 @@ pub fn is_status(device: &DeviceId, topic: &[u8]) -> bool {
         == Some(b"/status")
 }
 
+/// The topic on which a device is told how far one of its objects is.
+#[must_use]
+pub fn object_status(device: &str, object: &str) -> String {
+    format!("v1/devices/{device}/objects/{object}/status")
+}
+
+/// What a PUBLISH is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A reading, with its property bag.
+    Reading(Hints),
+    /// A piece of a large object.
+    Object(ObjectId, Piece),
+}
+
+/// Which piece of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// What it is.
+    Manifest,
+    /// One chunk of its content, from 0.
+    Chunk(u32),
+    /// None; the device asks how far it is.
+    Inquiry,
+}
+
 /// Checks the topic of a PUBLISH and reads its property bag.
 ///
 /// # Errors
 ///
 /// [`TopicError`].
-pub fn observations(device: &DeviceId, topic: &[u8]) -> Result<Hints, TopicError> {
+pub fn target(device: &DeviceId, topic: &[u8]) -> Result<Target, TopicError> {
     if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
         return Err(TopicError::Malformed);
     }
@@ -81,7 +112,12 @@ pub fn observations(device: &DeviceId, topic: &[u8]) -> Result<Hints, TopicError
     let rest = name
         .strip_prefix("v1/devices/")
         .and_then(|rest| rest.strip_prefix(device.as_str()));
-    if rest != Some("/observations") {
+    let rest = rest.ok_or(TopicError::NotAllowed)?;
+    if let Some(piece) = rest.strip_prefix("/objects/") {
+        let (object, piece) = object(piece).ok_or(TopicError::NotAllowed)?;
+        return Ok(Target::Object(object, piece));
+    }
+    if rest != "/observations" {
         return Err(TopicError::NotAllowed);
     }
     let mut hints = Hints::default();
@@ -97,7 +133,24 @@ pub fn observations(device: &DeviceId, topic: &[u8]) -> Result<Hints, TopicError
         let value = percent_decoded(value).ok_or(TopicError::Bag)?;
         apply_property(&mut hints, &name, &value)?;
     }
-    Ok(hints)
+    Ok(Target::Reading(hints))
+}
+
+/// `{objectId}/manifest`, `{objectId}/chunks/{n}` or `{objectId}/status/get`.
+fn object(rest: &str) -> Option<(ObjectId, Piece)> {
+    let (object, rest) = rest.split_once('/')?;
+    let piece = match rest {
+        "manifest" => Piece::Manifest,
+        "status/get" => Piece::Inquiry,
+        _ => {
+            let number = rest.strip_prefix("chunks/")?;
+            // One way to write a number, so that a chunk has one topic.
+            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+            let plain = digits && (number == "0" || !number.starts_with('0'));
+            Piece::Chunk(number.parse().ok().filter(|_| plain)?)
+        }
+    };
+    Some((object.parse().ok()?, piece))
 }
 
 /// Takes in one named property, of a bag or of an MQTT 5 message. Names nobody knows are passed over.
@@ -209,16 +262,43 @@ mod tests {
             ),
             (long.as_str(), Err(TopicError::Malformed)),
         ] {
-            assert_eq!(
-                observations(&device(), topic.as_bytes()),
-                expected,
-                "{topic}"
-            );
+            let expected = expected.map(Target::Reading);
+            assert_eq!(target(&device(), topic.as_bytes()), expected, "{topic}");
         }
-        assert_eq!(
-            observations(&device(), b"v1/\xff"),
-            Err(TopicError::Malformed)
-        );
+        assert_eq!(target(&device(), b"v1/\xff"), Err(TopicError::Malformed));
+    }
+
+    #[test]
+    fn pieces_of_objects() {
+        for (rest, expected) in [
+            ("scan-1/manifest", Some(Piece::Manifest)),
+            ("scan-1/chunks/0", Some(Piece::Chunk(0))),
+            ("scan-1/chunks/16383", Some(Piece::Chunk(16_383))),
+            ("scan-1/status/get", Some(Piece::Inquiry)),
+            ("scan-1/manifest/?a=b", Some(Piece::Manifest)),
+            ("scan-1/status", None),
+            ("scan-1/chunks/", None),
+            ("scan-1/chunks/01", None),
+            ("scan-1/chunks/+1", None),
+            ("scan-1/chunks/-1", None),
+            ("scan-1/chunks/4294967296", None),
+            ("scan-1/chunks/1/2", None),
+            ("scan-1", None),
+            ("/manifest", None),
+            ("a b/manifest", None),
+            ("..%2f/manifest", None),
+        ] {
+            let topic = format!("v1/devices/hr-1/objects/{rest}");
+            let seen = target(&device(), topic.as_bytes());
+            let expected = match expected {
+                Some(piece) => Ok(Target::Object("scan-1".parse().unwrap(), piece)),
+                None if rest.contains('+') => Err(TopicError::Malformed),
+                None => Err(TopicError::NotAllowed),
+            };
+            assert_eq!(seen, expected, "{rest}");
+        }
+        let other = b"v1/devices/hr-2/objects/scan-1/manifest";
+        assert_eq!(target(&device(), other), Err(TopicError::NotAllowed));
     }
 
     #[test]

@@ -18,16 +18,16 @@ use zeroize::Zeroizing;
 use super::error::{JournalError, KeyError};
 
 /// Bytes of the journal key, of a file's salt and of a derived key.
-pub(super) const KEY_BYTES: usize = 32;
+pub(crate) const KEY_BYTES: usize = 32;
 /// Bytes of an AES-GCM nonce.
-pub(super) const NONCE_BYTES: usize = 12;
+pub(crate) const NONCE_BYTES: usize = 12;
 /// Bytes of an AES-GCM tag.
-pub(super) const TAG_BYTES: usize = 16;
+pub(crate) const TAG_BYTES: usize = 16;
 
 const DERIVATION_LABEL: &[u8] = b"salus journal file key v1";
 
 /// The journal's master key; lives in a file of mode 0600 beside the segments or elsewhere.
-pub(super) struct JournalKey(Zeroizing<[u8; KEY_BYTES]>);
+pub(crate) struct JournalKey(Zeroizing<[u8; KEY_BYTES]>);
 
 impl std::fmt::Debug for JournalKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,7 +37,7 @@ impl std::fmt::Debug for JournalKey {
 
 impl JournalKey {
     /// Reads the key file, or makes a new one where `may_create` says so.
-    pub(super) fn load(path: &Path, may_create: bool) -> Result<Self, JournalError> {
+    pub(crate) fn load(path: &Path, may_create: bool) -> Result<Self, JournalError> {
         match Self::read(path) {
             Err(KeyError::Missing) if may_create => Self::create(path),
             other => other,
@@ -93,8 +93,19 @@ impl JournalKey {
         Ok(Self(key))
     }
 
+    /// A key of its own for other files than the journal's, which `label` names.
+    pub(crate) fn branch(&self, label: &[u8]) -> Self {
+        let derived = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(self.0.as_slice());
+        let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);
+        derived
+            .expand(&[label], hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(bytes.as_mut_slice()))
+            .expect("32 bytes are one HKDF-SHA256 block");
+        Self(bytes)
+    }
+
     /// The key of the file with this salt.
-    pub(super) fn file_key(&self, salt: &[u8; KEY_BYTES]) -> FileKey {
+    pub(crate) fn file_key(&self, salt: &[u8; KEY_BYTES]) -> FileKey {
         let derived = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(self.0.as_slice());
         let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);
         derived
@@ -111,7 +122,7 @@ impl JournalKey {
 }
 
 /// The key of one segment file, which also binds each frame to that file and its place in it.
-pub(super) struct FileKey {
+pub(crate) struct FileKey {
     key: LessSafeKey,
     salt: [u8; KEY_BYTES],
 }
@@ -124,7 +135,7 @@ impl std::fmt::Debug for FileKey {
 
 impl FileKey {
     /// Encrypts `body`; the answer is nonce, ciphertext, tag.
-    pub(super) fn seal(&self, offset: u64, body: &[u8]) -> Result<Vec<u8>, JournalError> {
+    pub(crate) fn seal(&self, offset: u64, body: &[u8]) -> Result<Vec<u8>, JournalError> {
         let mut nonce = [0_u8; NONCE_BYTES];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| JournalError::Random)?;
         let mut sealed = Vec::with_capacity(NONCE_BYTES + body.len() + TAG_BYTES);
@@ -141,7 +152,7 @@ impl FileKey {
     }
 
     /// Decrypts what [`FileKey::seal`] made for the same place; `None` when it is anything else.
-    pub(super) fn open(&self, offset: u64, sealed: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn open(&self, offset: u64, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
         let mut body = ciphertext.to_vec();
         let length = self
@@ -166,7 +177,7 @@ impl FileKey {
 }
 
 /// Fresh random bytes, e.g. for a file's salt.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], JournalError> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], JournalError> {
     let mut bytes = [0_u8; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| JournalError::Random)?;
     Ok(bytes)
@@ -193,6 +204,17 @@ mod tests {
         for length in 0..sealed.len() {
             assert!(file.open(64, &sealed[..length]).is_none());
         }
+    }
+
+    #[test]
+    fn branches_are_different_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = JournalKey::load(&dir.path().join("k"), true).unwrap();
+        let keys = [key.branch(b"a"), key.branch(b"b"), key.branch(b"a"), key];
+        let [a, b, again, trunk] = keys.map(|key| key.file_key(&[1; KEY_BYTES]));
+        let sealed = a.seal(0, b"x").unwrap();
+        assert!(again.open(0, &sealed).is_some());
+        assert!(b.open(0, &sealed).is_none() && trunk.open(0, &sealed).is_none());
     }
 
     #[test]

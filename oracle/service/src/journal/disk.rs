@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The writing half of a file system.
-pub(super) trait Disk: Debug + Send + Sync {
+pub(crate) trait Disk: Debug + Send + Sync {
     /// Makes a file for its owner alone, which MUST NOT exist yet.
     fn create(&self, path: &Path) -> io::Result<File>;
     /// Writes all of `bytes` at `offset`.
@@ -29,7 +29,7 @@ pub(super) trait Disk: Debug + Send + Sync {
 
 /// The operating system's.
 #[derive(Debug)]
-pub(super) struct SystemDisk;
+pub(crate) struct SystemDisk;
 
 impl Disk for SystemDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
@@ -67,7 +67,7 @@ impl Disk for SystemDisk {
 }
 
 /// Whether the disk has no room now, rather than being broken: no space, no inode, or a quota used up.
-pub(super) fn is_out_of_room(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_room(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded

@@ -7,6 +7,9 @@ use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::data::Type;
 use minicbor::{Decode, Encode};
 
+use super::kept_object::KeptObject;
+use super::marks::Marks;
+
 /// Number of an entry: rises by one with each reading, never reused, also across restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
@@ -145,6 +148,14 @@ pub struct Reading {
     #[n(11)]
     #[cbor(default)]
     pub labels: Labels,
+    /// What is odd about it.
+    #[n(12)]
+    #[cbor(default)]
+    pub marks: Marks,
+    /// The content, if it is in a file of its own; the payload is empty then.
+    #[n(13)]
+    #[cbor(default)]
+    pub object: Option<KeptObject>,
 }
 
 impl Reading {
@@ -153,13 +164,22 @@ impl Reading {
     #[must_use]
     pub fn identity(&self) -> Fingerprint {
         if self.sequence.is_some() || !self.alone {
-            return fingerprint(&self.payload);
+            return self.fingerprint();
         }
         let time = self.time_named.then_some(self.period_start);
         let said = (&self.content_type, &self.code, time);
         let mut bytes = minicbor::to_vec(said).expect("encoding into memory cannot fail");
-        bytes.extend_from_slice(&fingerprint(&self.payload));
+        bytes.extend_from_slice(&self.fingerprint());
         fingerprint(&bytes)
+    }
+
+    /// The fingerprint of its content, wherever that is.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        match &self.object {
+            Some(object) => *object.sha256,
+            None => fingerprint(&self.payload),
+        }
     }
 }
 
@@ -294,11 +314,14 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use super::super::marks::Mark;
     use super::*;
 
     #[test]
     fn every_kind_of_entry_comes_back() {
         let record = RecordKey([7; 16]);
+        let mut marks = Marks::default();
+        marks.add(Mark::UnitNotUcum);
         let entries = [
             Entry::Received {
                 id: EntryId(u64::MAX),
@@ -319,6 +342,13 @@ mod tests {
                         sensitivity: ["HIV", "PSY"].map(|code| code.parse().unwrap()).into(),
                         context: Some("enc-1".parse().unwrap()),
                     },
+                    marks,
+                    object: Some(KeptObject {
+                        id: "o".into(),
+                        bytes: 1 << 30,
+                        sha256: [2; 32].into(),
+                        leaf: [3; 32].into(),
+                    }),
                 },
             },
             Entry::Sealed(SealedRecord {
@@ -401,6 +431,7 @@ mod tests {
         .unwrap();
         let reading: Reading = minicbor::decode(&bytes).unwrap();
         assert_eq!(reading.labels, Labels::default());
+        assert_eq!((reading.marks, reading.object), (Marks::default(), None));
         assert_eq!(reading.period_end, 2);
     }
 }

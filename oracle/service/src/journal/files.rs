@@ -416,7 +416,7 @@ mod tests {
     use super::*;
     use crate::journal::disk::SystemDisk;
     use crate::journal::memory::{DeviceMemory, Settled};
-    use crate::journal::{Commitment, RecordKey};
+    use crate::journal::{Commitment, Marks, RecordKey};
 
     /// 1,500 busy devices have more memory than one frame holds; the journal failed when it wanted to delete a file.
     #[test]
@@ -435,6 +435,7 @@ mod tests {
             let settled = Settled {
                 record: RecordKey(u128::from(sequence).to_be_bytes()),
                 commitment: Arc::new(commitment),
+                marks: Marks::default(),
             };
             memory.settle(number, [7; 32], settled);
         }

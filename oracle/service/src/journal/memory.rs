@@ -11,6 +11,7 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 
 use super::entry::{Commitment, Fingerprint, RecordKey};
+use super::marks::Marks;
 
 /// Intervals of sequence numbers kept per device; beyond, the lowest is given up.
 pub(super) const INTERVALS_MAX: usize = 1024;
@@ -26,6 +27,8 @@ pub struct Settled {
     pub record: RecordKey,
     /// The transaction that registered the record.
     pub commitment: Arc<Commitment>,
+    /// What is odd about the message.
+    pub marks: Marks,
 }
 
 /// What a message is, compared with what the device sent before.
@@ -182,10 +185,14 @@ impl DeviceMemory {
                     record: settled.record,
                     commitment: Commitment::clone(&settled.commitment),
                     messages: Vec::new(),
+                    marks: Vec::new(),
                 });
                 images.len() - 1
             });
             images[place].messages.push(at as u64);
+            if settled.marks != Marks::default() {
+                images[place].marks.push((at as u64, settled.marks));
+            }
         }
         images
     }
@@ -211,13 +218,16 @@ impl DeviceMemory {
         }
         for image in &image.settled {
             let commitment = Arc::new(image.commitment.clone());
+            let marks: HashMap<u64, Marks> = image.marks.iter().copied().collect();
             for at in &image.messages {
+                let marks = marks.get(at).copied().unwrap_or_default();
                 let at = usize::try_from(*at).ok();
                 let message = at.and_then(|at| memory.recent.get(at)).copied();
                 if let Some(message) = message {
                     let settled = Settled {
                         record: image.record,
                         commitment: Arc::clone(&commitment),
+                        marks,
                     };
                     memory.settled.insert(message, settled);
                 }
@@ -254,6 +264,10 @@ struct SettledImage {
     /// Positions in `recent`.
     #[n(2)]
     messages: Vec<u64>,
+    /// What is odd about those that are.
+    #[n(3)]
+    #[cbor(default)]
+    marks: Vec<(u64, Marks)>,
 }
 
 #[cfg(test)]
@@ -316,6 +330,7 @@ mod tests {
                 transaction_id: format!("tx-{record}"),
                 block_number: 7,
             }),
+            marks: Marks::default(),
         }
     }
 

@@ -13,15 +13,17 @@
 //! DIR/retained.journal           devices' retained messages; last_values.rs says how
 //! ```
 
-mod cipher;
+pub(crate) mod cipher;
 mod config;
-mod disk;
+pub(crate) mod disk;
 mod entry;
 mod error;
 mod files;
 mod frame;
 pub mod inspect;
+mod kept_object;
 mod last_values;
+mod marks;
 mod memory;
 mod state;
 #[cfg(test)]
@@ -42,7 +44,9 @@ pub use entry::{
     fingerprint,
 };
 pub use error::{Damage, JournalError, KeyError};
+pub use kept_object::KeptObject;
 pub use last_values::LastValues;
+pub use marks::{Mark, Marks};
 pub use memory::Settled;
 pub use state::{Counts, Pending, Stage, StageKind, UnfinishedRecord};
 pub use writer::Accepted;
@@ -50,11 +54,15 @@ pub use writer::Accepted;
 use cipher::JournalKey;
 use disk::{Disk, SystemDisk};
 use files::Snapshot;
+use memory::Novelty;
 use state::State;
 use writer::{Command, Limits, Shared, Writer};
 
 /// Appends that may wait for the writer; more callers wait before it.
 const COMMANDS_WAITING_MAX: usize = 4096;
+
+/// Names the key that objects' files are encrypted under.
+const OBJECTS_LABEL: &[u8] = b"salus object files key v1";
 
 /// An open journal. Cheap to clone; the files are closed when the last clone is gone.
 #[derive(Debug, Clone)]
@@ -63,6 +71,8 @@ pub struct Journal {
     commands: mpsc::Sender<Command>,
     thread: Arc<Thread>,
     max_bytes: u64,
+    /// Of the files of large objects.
+    objects_key: Arc<JournalKey>,
 }
 
 /// A reading in the writer's queue.
@@ -137,6 +147,7 @@ impl Journal {
             }
         }
         let shared = Arc::new(Shared::new(dir.to_path_buf(), state, segments));
+        let objects_key = Arc::new(key.branch(OBJECTS_LABEL));
         let limits = Limits {
             file_bytes: config.file_bytes,
             total_bytes: config.max_bytes,
@@ -154,6 +165,7 @@ impl Journal {
             .map_err(JournalError::file("start the writer of", dir))?;
         Ok(Self {
             max_bytes: config.max_bytes,
+            objects_key,
             shared,
             commands,
             thread: Arc::new(Thread {
@@ -297,6 +309,33 @@ impl Journal {
         pending.cloned().collect()
     }
 
+    /// Readings that are not done and whose content is in a file of its own: device and name.
+    #[must_use]
+    pub(crate) fn objects(&self) -> HashSet<(String, String)> {
+        self.shared.state().objects()
+    }
+
+    /// What becomes of a reading if it is given now; none if it is new.
+    #[must_use]
+    pub(crate) fn known(&self, reading: &Reading) -> Option<Accepted> {
+        let (sequence, identity) = (reading.sequence, reading.identity());
+        match self
+            .shared
+            .state()
+            .judge(&reading.device, sequence, &identity)
+        {
+            Novelty::New => None,
+            Novelty::Duplicate => Some(Accepted::Duplicate),
+            Novelty::SequenceReused => Some(Accepted::SequenceReused),
+            Novelty::SequenceTooOld => Some(Accepted::SequenceTooOld),
+        }
+    }
+
+    /// The key of the files of large objects.
+    pub(crate) fn objects_key(&self) -> Arc<JournalKey> {
+        Arc::clone(&self.objects_key)
+    }
+
     /// How much is in which state.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -307,19 +346,6 @@ impl Journal {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.shared.bytes()
-    }
-
-    /// Where a message is on the ledger that was recognised as one that came before; `None` when it is not there
-    /// yet, was given up, or so much came since that it is forgotten.
-    #[must_use]
-    pub fn settled(
-        &self,
-        device: &str,
-        sequence: Option<u64>,
-        identity: Fingerprint,
-    ) -> Option<Settled> {
-        let state = self.shared.state();
-        state.settled(device, sequence, identity)
     }
 
     /// Segment files there are.
@@ -345,6 +371,19 @@ impl Journal {
                 oldest.map_or(0, |oldest| now_ms.saturating_sub(oldest)),
             )
         })
+    }
+
+    /// Where a message is on the ledger that was recognised as one that came before; `None` when it is not there
+    /// yet, was given up, or so much came since that it is forgotten.
+    #[must_use]
+    pub fn settled(
+        &self,
+        device: &str,
+        sequence: Option<u64>,
+        identity: Fingerprint,
+    ) -> Option<Settled> {
+        let state = self.shared.state();
+        state.settled(device, sequence, identity)
     }
 
     /// Highest sequence number kept of a device.

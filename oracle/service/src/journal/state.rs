@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::entry::{
-    Commitment, Entry, EntryId, Fingerprint, Labels, RecordKey, SealedRecord, fingerprint,
+    Commitment, Entry, EntryId, Fingerprint, Labels, Reading, RecordKey, SealedRecord,
 };
+use super::marks::Marks;
 use super::memory::{DeviceImage, DeviceMemory, Novelty, Settled};
 
 /// Where a frame is.
@@ -65,7 +66,7 @@ pub struct Pending {
     pub sequence: Option<u64>,
     /// Fingerprint of the payload.
     pub fingerprint: Fingerprint,
-    /// By what the message is recognised: [`Reading::identity`](super::Reading::identity).
+    /// By what the message is recognised: [`Reading::identity`].
     pub identity: Fingerprint,
     /// The patient it belongs to.
     pub patient: String,
@@ -83,6 +84,34 @@ pub struct Pending {
     pub alone: bool,
     /// Confidentiality, sensitivities and context.
     pub labels: Labels,
+    /// What is odd about it.
+    pub marks: Marks,
+    /// The device's name for it, if its content is in a file of its own.
+    pub object_id: Option<String>,
+}
+
+impl Pending {
+    /// What is kept in memory of a reading.
+    pub(super) fn of(id: EntryId, reading: &Reading) -> Self {
+        let object = reading.object.as_ref();
+        Self {
+            id,
+            device: reading.device.clone(),
+            sequence: reading.sequence,
+            fingerprint: reading.fingerprint(),
+            identity: reading.identity(),
+            patient: reading.patient.clone(),
+            code: reading.code.clone(),
+            content_type: reading.content_type.clone(),
+            received_ms: reading.received_ms,
+            period: (reading.period_start, reading.period_end),
+            payload_bytes: object.map_or(reading.payload.len() as u64, |object| object.bytes),
+            alone: reading.alone,
+            labels: reading.labels.clone(),
+            marks: reading.marks,
+            object_id: object.map(|object| object.id.clone()),
+        }
+    }
 }
 
 /// A record that is not yet done.
@@ -158,26 +187,11 @@ impl State {
         match entry {
             Entry::Received { id, reading } => {
                 self.next_entry = self.next_entry.max(id.0 + 1);
-                let fingerprint = fingerprint(&reading.payload);
                 self.devices
                     .entry(reading.device.clone())
                     .or_default()
                     .insert(reading.sequence, reading.identity(), self.keep);
-                let pending = Pending {
-                    id,
-                    identity: reading.identity(),
-                    device: reading.device,
-                    sequence: reading.sequence,
-                    fingerprint,
-                    patient: reading.patient,
-                    code: reading.code,
-                    content_type: reading.content_type,
-                    received_ms: reading.received_ms,
-                    period: (reading.period_start, reading.period_end),
-                    payload_bytes: reading.payload.len() as u64,
-                    alone: reading.alone,
-                    labels: reading.labels,
-                };
+                let pending = Pending::of(id, &reading);
                 *self.live.entry(location.file).or_default() += 1;
                 let held = Held {
                     value: pending,
@@ -258,6 +272,7 @@ impl State {
             let settled = Settled {
                 record,
                 commitment: Arc::clone(commitment),
+                marks: reading.marks,
             };
             if let Some(device) = self.devices.get_mut(&reading.device) {
                 device.settle(reading.sequence, reading.identity, settled);
@@ -358,6 +373,16 @@ impl State {
             .filter(|held| !self.record_of.contains_key(&held.value.id))
             .map(|held| held.value.clone())
             .collect()
+    }
+
+    /// Readings that are not done and whose content is in a file of its own: device and name.
+    pub(super) fn objects(&self) -> HashSet<(String, String)> {
+        let pending = self.entries.values().map(|held| &held.value);
+        let named = pending.filter_map(|pending| {
+            let id = pending.object_id.clone()?;
+            Some((pending.device.clone(), id))
+        });
+        named.collect()
     }
 
     pub(super) fn record(&self, record: RecordKey) -> Option<&UnfinishedRecord> {

@@ -35,6 +35,8 @@ fn reading(device: &str, sequence: Option<u64>, payload: &[u8]) -> Reading {
         payload: payload.to_vec().into(),
         time_named: false,
         labels: Labels::default(),
+        marks: crate::journal::Marks::default(),
+        object: None,
     }
 }
 

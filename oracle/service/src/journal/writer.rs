@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::cipher::JournalKey;
 use super::disk::Disk;
-use super::entry::{Entry, EntryId, Fingerprint, Reading, fingerprint};
+use super::entry::{Entry, EntryId, Fingerprint, Reading};
 use super::error::JournalError;
 use super::files::Segment;
 use super::frame;
@@ -185,7 +185,7 @@ impl Writer {
             return Err(JournalError::Full);
         }
         let id = EntryId(self.next_entry);
-        let pending = pending(id, &reading, fingerprint(&reading.payload));
+        let pending = Pending::of(id, &reading);
         let device = reading.device.clone();
         let sequence = reading.sequence;
         self.build(Entry::Received { id, reading }, batch)?;
@@ -339,24 +339,6 @@ impl Writer {
                 }
             }
         }
-    }
-}
-
-fn pending(id: EntryId, reading: &Reading, fingerprint: Fingerprint) -> Pending {
-    Pending {
-        id,
-        device: reading.device.clone(),
-        sequence: reading.sequence,
-        fingerprint,
-        identity: reading.identity(),
-        patient: reading.patient.clone(),
-        code: reading.code.clone(),
-        content_type: reading.content_type.clone(),
-        received_ms: reading.received_ms,
-        period: (reading.period_start, reading.period_end),
-        payload_bytes: reading.payload.len() as u64,
-        alone: reading.alone,
-        labels: reading.labels.clone(),
     }
 }
 

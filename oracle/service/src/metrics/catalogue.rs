@@ -244,6 +244,21 @@ pub const CATALOGUE: &[Metric] = &[
         "messages and packets refused, by reason",
     ),
     counter(
+        "salus_mqtt_marked_total",
+        Series::Each(
+            "mark",
+            &[
+                "code-not-loinc",
+                "unit-not-ucum",
+                "clock-ahead",
+                "clock-behind",
+                "time-of-receipt",
+            ],
+        ),
+        "messages",
+        "messages kept although something about them is odd, by what that is",
+    ),
+    counter(
         "salus_mqtt_delayed_total",
         Series::One,
         "messages",
@@ -261,6 +276,32 @@ pub const CATALOGUE: &[Metric] = &[
         Series::One,
         "seconds",
         "from reading a message to its acknowledgement, journal's sync included",
+    ),
+    // Large objects.
+    gauge(
+        "salus_objects",
+        Series::One,
+        "objects",
+        "large objects that are unfinished",
+    ),
+    gauge(
+        "salus_objects_bytes",
+        Series::One,
+        "bytes",
+        "their bytes, as announced",
+    ),
+    counter(
+        "salus_objects_total",
+        Series::Each("outcome", &["kept", "duplicate", "refused", "expired"]),
+        "objects",
+        "large objects that came to an end: handed to the journal, known from before, refused after they were complete, or given up",
+    ),
+    histogram(
+        "salus_object_check_seconds",
+        CALL_SECONDS,
+        Series::One,
+        "seconds",
+        "reading a complete object once to check it",
     ),
     // The journal.
     gauge(
@@ -423,18 +464,18 @@ pub const CATALOGUE: &[Metric] = &[
         "requests",
         "requests answered, by method and status",
     ),
+    counter(
+        "salus_rest_closed_total",
+        Series::Each("reason", &["idle", "stalled"]),
+        "connections",
+        "HTTP connections that the oracle closed: no request, or an answer that nobody takes",
+    ),
     histogram(
         "salus_rest_request_seconds",
         CALL_SECONDS,
         Series::One,
         "seconds",
         "until an answer began",
-    ),
-    counter(
-        "salus_rest_closed_total",
-        Series::Each("reason", &["idle", "stalled"]),
-        "connections",
-        "connections closed because nothing was asked or nothing was taken",
     ),
     counter(
         "salus_refusals_lost_total",

@@ -29,6 +29,8 @@ pub(super) struct Group {
     pub(super) entries: Vec<EntryId>,
     /// Content type, when the one message in it is the record's whole content.
     pub(super) alone: Option<String>,
+    /// The device's name for the object that is its content, if that is in a file of its own.
+    pub(super) object: Option<String>,
     pub(super) period: (i64, i64),
     bytes: u64,
     since: Instant,
@@ -55,7 +57,8 @@ impl Gatherer {
 
     /// Takes in a reading.
     pub(super) fn push(&mut self, reading: Pending, now: Instant) {
-        if reading.alone || reading.payload_bytes >= self.rules.bytes {
+        if reading.alone || reading.object_id.is_some() || reading.payload_bytes >= self.rules.bytes
+        {
             let content_type = reading.content_type.clone();
             let mut group = group(&reading, now);
             group.alone = Some(content_type);
@@ -139,6 +142,7 @@ fn group(reading: &Pending, now: Instant) -> Group {
         labels: reading.labels.clone(),
         entries: vec![reading.id],
         alone: None,
+        object: reading.object_id.clone(),
         period: reading.period,
         bytes: reading.payload_bytes,
         since: now,
@@ -162,6 +166,7 @@ impl Group {
             labels: Labels::default(),
             entries: (0..count).map(EntryId).collect(),
             alone: None,
+            object: None,
             period,
             bytes: 0,
             since: Instant::now(),
@@ -194,6 +199,8 @@ pub(super) mod tests {
             payload_bytes: bytes,
             alone: false,
             labels: Labels::default(),
+            marks: crate::journal::Marks::default(),
+            object_id: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! From a durable reading to a record on the ledger and a receipt.
 //!
-//! Four tasks, one per step: seal, pin, register, tell. Each takes its work from the journal, where every record's
+//! Four tasks, one per step: seal, pin, register, tell; the first two have a twin for large objects. Each takes its work from the journal, where every record's
 //! stage is, does it, and appends the next stage. A step MUST be safe to run twice, because a crash may come between
 //! the doing and the appending: sealing anew makes another record of readings that no record has yet; the same
 //! object pinned twice is one object; the same record registered twice is a no-op of the contract; a receipt may
@@ -8,6 +8,7 @@
 
 mod gather;
 mod keyless;
+mod large;
 mod parked;
 mod receipts;
 mod seal;
@@ -19,10 +20,12 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use cid::Cid;
 use contract_interface::MspId;
 use sealed_object::PublicKey;
 use thiserror::Error;
@@ -32,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::keyless::Waiting;
 pub use self::parked::{DeadLetter, DeadLetterError, DeadLetters};
+pub(crate) use self::receipts::object_receipt;
 pub use self::spool::SpoolError;
 pub use self::status::Status;
 
@@ -40,6 +44,7 @@ use crate::ingest::directory::DeviceDirectory;
 use crate::ingest::mqtt::Delivery;
 use crate::journal::{Fingerprint, Journal, JournalError, Pending};
 use crate::ledger::{Ledger, LedgerError, Registered, RegistrationBatch};
+use crate::objects::Objects;
 use crate::store::{Kubo, Object, StoreError};
 use sealing::Sealing;
 use spool::Spool;
@@ -71,12 +76,20 @@ impl Registrar for Ledger {
 pub trait ObjectStore: std::fmt::Debug + Send + Sync {
     /// Stores and pins objects, all or none.
     async fn pin(&self, objects: &[Object]) -> Result<(), StoreError>;
+
+    /// Stores and pins one object of `size` bytes from a file, without having it in memory. What the file holds
+    /// MUST have this CID.
+    async fn pin_file(&self, file: File, cid: Cid, size: u64) -> Result<(), StoreError>;
 }
 
 #[async_trait::async_trait]
 impl ObjectStore for Kubo {
     async fn pin(&self, objects: &[Object]) -> Result<(), StoreError> {
         self.import(objects).await
+    }
+
+    async fn pin_file(&self, file: File, cid: Cid, size: u64) -> Result<(), StoreError> {
+        self.import_file(file, cid, size).await
     }
 }
 
@@ -100,6 +113,8 @@ pub struct Parts {
     /// The organisation's oracles, for which every data key is wrapped beside the patient; none in
     /// custody of the patient.
     pub oracle_keys: Vec<PublicKey>,
+    /// Where the content of large objects is.
+    pub objects: Objects,
 }
 
 /// Why the pipeline ended. The process MUST end, too; the journal holds everything.
@@ -149,11 +164,15 @@ struct Shared {
     delivery: Delivery,
     msp_id: MspId,
     oracle_keys: Vec<PublicKey>,
+    objects: Objects,
     spool: Spool,
     /// Ring when a record reached the stage that the step works on.
     to_pin: Notify,
+    to_pin_streamed: Notify,
     to_register: Notify,
     to_tell: Notify,
+    /// Large objects to be sealed.
+    large_tx: mpsc::UnboundedSender<large::Job>,
     /// Readings of discarded records, to be gathered again.
     again_tx: mpsc::UnboundedSender<Pending>,
     /// Records the contract refuses, which are tried again later.
@@ -170,6 +189,7 @@ struct Shared {
 pub struct Pipeline {
     shared: Arc<Shared>,
     sealing: Sealing,
+    large_rx: mpsc::UnboundedReceiver<large::Job>,
 }
 
 impl Pipeline {
@@ -188,11 +208,13 @@ impl Pipeline {
             delivery,
             msp_id,
             oracle_keys,
+            objects,
         } = parts;
         let unfinished = journal.unfinished();
         let known = unfinished.iter().map(|record| record.sealed.record);
         let spool = Spool::open(journal.dir().join("spool"), &known.collect())?;
         let (again_tx, again_rx) = mpsc::unbounded_channel();
+        let (large_tx, large_rx) = mpsc::unbounded_channel();
         let (readings_tx, readings_rx) = mpsc::channel(READINGS_WAITING_MAX);
         let mut sealing = Sealing::new(&config, readings_rx, again_rx);
         sealing.take_up(journal.unsealed());
@@ -205,17 +227,25 @@ impl Pipeline {
             delivery,
             msp_id,
             oracle_keys,
+            objects,
             spool,
             to_pin: Notify::new(),
+            to_pin_streamed: Notify::new(),
             to_register: Notify::new(),
             to_tell: Notify::new(),
+            large_tx,
             again_tx,
             parked: Mutex::default(),
             keyless: Mutex::default(),
             stages: Stages::default(),
             status: watch::Sender::new(Status::default()),
         });
-        Ok((Self { shared, sealing }, readings_tx))
+        let pipeline = Self {
+            shared,
+            sealing,
+            large_rx,
+        };
+        Ok((pipeline, readings_tx))
     }
 
     /// How far everything is.
@@ -236,10 +266,16 @@ impl Pipeline {
     ///
     /// [`PipelineError`], after which the process has to end.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
-        let Self { shared, sealing } = self;
+        let Self {
+            shared,
+            sealing,
+            large_rx,
+        } = self;
         let mut tasks = JoinSet::new();
         tasks.spawn(sealing.run(Arc::clone(&shared)));
+        tasks.spawn(large::seal(Arc::clone(&shared), large_rx));
         tasks.spawn(steps::pin(Arc::clone(&shared)));
+        tasks.spawn(large::pin(Arc::clone(&shared)));
         tasks.spawn(steps::register(Arc::clone(&shared)));
         tasks.spawn(steps::tell(Arc::clone(&shared)));
         tasks.spawn(status::watch(Arc::clone(&shared)));

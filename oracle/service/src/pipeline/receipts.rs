@@ -4,6 +4,12 @@
 //! {"record_id":"…","transaction_id":"…","block_number":7,"readings":[{"seq":17},{"sha256":"…"}]}
 //! ```
 //!
+//! A reading that is odd is kept, and its receipt names what is odd about it:
+//!
+//! ```json
+//! {"record_id":"…", …,"readings":[{"seq":17}],"marks":{"unit-not-ucum":[{"seq":17}]}}
+//! ```
+//!
 //! One entry per reading: its sequence number, or the SHA-256 of its payload if it had none. A device that sends a
 //! finished reading again gets its receipt again, also from another process than the one that took the reading, as
 //! long as the journal recognises the message.
@@ -19,9 +25,13 @@
 //!
 //! That is not the end: the readings are kept and tried again, and a receipt may follow when the cause is mended.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::journal::{Commitment, Fingerprint, Pending, RecordKey, Settled};
+use crate::objects::Finished;
 
 /// Readings in one receipt; more make several, so that a receipt fits a small device's packet limit.
 const READINGS_MAX: usize = 500;
@@ -33,6 +43,8 @@ struct Receipt<'a> {
     transaction_id: &'a str,
     block_number: u64,
     readings: Vec<Line>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    marks: BTreeMap<&'static str, Vec<Line>>,
 }
 
 /// Why a record is not on the ledger yet, as JSON.
@@ -69,7 +81,7 @@ pub(super) fn receipts(
     let record_id = record.to_hex();
     readings
         .chunks(READINGS_MAX)
-        .map(|chunk| to_json(&record_id, commitment, lines(chunk)))
+        .map(|chunk| to_json(&record_id, commitment, lines(chunk), marks(chunk)))
         .collect()
 }
 
@@ -108,12 +120,30 @@ fn lines(readings: &[Pending]) -> Vec<Line> {
     readings.iter().map(line).collect()
 }
 
-fn to_json(record_id: &str, commitment: &Commitment, readings: Vec<Line>) -> Vec<u8> {
+/// Which readings are odd, by what is odd about them.
+fn marks(readings: &[Pending]) -> BTreeMap<&'static str, Vec<Line>> {
+    let mut marked: BTreeMap<_, Vec<Line>> = BTreeMap::new();
+    for reading in readings {
+        for mark in reading.marks.iter() {
+            let line = line(reading.sequence, &reading.fingerprint);
+            marked.entry(mark.name()).or_default().push(line);
+        }
+    }
+    marked
+}
+
+fn to_json(
+    record_id: &str,
+    commitment: &Commitment,
+    readings: Vec<Line>,
+    marks: BTreeMap<&'static str, Vec<Line>>,
+) -> Vec<u8> {
     let receipt = Receipt {
         record_id,
         transaction_id: &commitment.transaction_id,
         block_number: commitment.block_number,
         readings,
+        marks,
     };
     serde_json::to_vec(&receipt).expect("texts and integers are JSON")
 }
@@ -124,18 +154,26 @@ pub(super) fn again(
     sequence: Option<u64>,
     fingerprint: &Fingerprint,
 ) -> Vec<u8> {
+    let lines = || vec![line(sequence, fingerprint)];
+    let marks = settled.marks.iter().map(|mark| (mark.name(), lines()));
     let record_id = settled.record.to_hex();
-    to_json(
-        &record_id,
-        &settled.commitment,
-        vec![line(sequence, fingerprint)],
-    )
+    to_json(&record_id, &settled.commitment, lines(), marks.collect())
+}
+
+/// The receipt of a large object that is on the ledger already.
+pub(crate) fn object_receipt(finished: &Finished) -> Vec<u8> {
+    let settled = Settled {
+        record: finished.record,
+        commitment: Arc::new(finished.commitment.clone()),
+        marks: finished.marks,
+    };
+    again(&settled, finished.sequence, &finished.sha256)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::EntryId;
+    use crate::journal::{EntryId, Mark};
 
     fn reading(sequence: Option<u64>) -> Pending {
         Pending {
@@ -152,6 +190,8 @@ mod tests {
             payload_bytes: 0,
             alone: false,
             labels: crate::journal::Labels::default(),
+            marks: crate::journal::Marks::default(),
+            object_id: None,
         }
     }
 
@@ -175,21 +215,34 @@ mod tests {
     }
 
     #[test]
+    fn a_receipt_says_what_is_odd_also_when_it_is_asked_for_again() {
+        let mut odd = reading(Some(18));
+        odd.marks.add(Mark::UnitNotUcum);
+        odd.marks.add(Mark::ClockAhead);
+        let made = receipts(
+            RecordKey([1; 16]),
+            &commitment(),
+            &[reading(Some(17)), odd.clone()],
+        );
+        let text = String::from_utf8(made.concat()).unwrap();
+        let marks = r#""marks":{"clock-ahead":[{"seq":18}],"unit-not-ucum":[{"seq":18}]}}"#;
+        assert!(text.ends_with(marks), "{text}");
+        let settled = Settled {
+            record: RecordKey([1; 16]),
+            commitment: commitment().into(),
+            marks: odd.marks,
+        };
+        let again = again(&settled, Some(18), &odd.fingerprint);
+        let [first, second] = [made.concat(), again].map(|json| String::from_utf8(json).unwrap());
+        assert_eq!(first.replacen(r#"{"seq":17},"#, "", 1), second);
+    }
+
+    #[test]
     fn many_readings_make_several_receipts() {
         let readings: Vec<_> = (0..1201).map(|n| reading(Some(n))).collect();
         let made = receipts(RecordKey([1; 16]), &commitment(), &readings);
         assert_eq!(made.len(), 3);
         assert!(made.iter().all(|json| json.len() < 64 << 10));
-    }
-
-    #[test]
-    fn a_receipt_that_comes_again_is_about_the_one_reading() {
-        let settled = Settled {
-            record: RecordKey([1; 16]),
-            commitment: commitment().into(),
-        };
-        let first = receipts(RecordKey([1; 16]), &commitment(), &[reading(None)]).concat();
-        assert_eq!(again(&settled, None, &[0xab; 32]), first);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! From a group of readings to a sealed object and everything its registration needs.
 
+use std::io;
+
 use contract_interface::{
     DeviceId, Digest, MspId, Period, Pseudonym, RecordId, RecordType, Source, UtcTime, segment,
 };
@@ -11,6 +13,7 @@ use thiserror::Error;
 use super::gather::Group;
 use crate::draft::{Draft, DraftError, SealedDraft, json, random};
 use crate::journal::{EntryId, Reading, RecordKey, SealedRecord};
+use crate::objects::ObjectReader;
 
 /// Why a group cannot be sealed.
 #[derive(Debug, Error)]
@@ -50,22 +53,10 @@ pub(super) fn seal_group(
     let record_id = random()?;
     let draft = Draft {
         record_id: RecordId::from_bytes(record_id),
-        patient: group.patient.parse::<Pseudonym>().map_err(|_| broken())?,
-        record_type: group.code.parse::<RecordType>().map_err(|_| broken())?,
-        period: Period {
-            start: UtcTime::from_unix_seconds(group.period.0).map_err(|_| broken())?,
-            end: UtcTime::from_unix_seconds(group.period.1).map_err(|_| broken())?,
-        },
-        readings: count,
-        source: Source::DeviceId(device),
-        registrar: registrar.clone(),
-        labels: group.labels.clone(),
-        submission: None,
         content_type: content.content_type,
         plaintext: content.plaintext,
         merkle_root: content.merkle_root,
-        version: 1,
-        previous: None,
+        ..draft(group, device, count, registrar).ok_or_else(broken)?
     };
     let SealedDraft {
         entry,
@@ -85,6 +76,67 @@ pub(super) fn seal_group(
             device: group.device.clone(),
         },
         object,
+    })
+}
+
+/// Seals an object that is read in pieces into `out`, which receives the sealed bytes.
+pub(super) fn seal_object(
+    (record, group): (RecordKey, &Group),
+    (reading, content): (Reading, ObjectReader),
+    (registrar, holders): (&MspId, &[&PublicKey]),
+    out: &mut impl io::Write,
+) -> Result<SealedRecord, SealError> {
+    let broken = || SealError::Entry {
+        entry: group.entries.first().copied(),
+    };
+    let object = reading.object.ok_or_else(broken)?;
+    let device: DeviceId = group.device.parse().map_err(|_| broken())?;
+    let draft = Draft {
+        record_id: RecordId::from_bytes(record.0),
+        content_type: reading.content_type,
+        plaintext: Vec::new(),
+        // A tree of one leaf is its leaf.
+        merkle_root: Digest::from_bytes(*object.leaf),
+        ..draft(group, device, 1, registrar).ok_or_else(broken)?
+    };
+    let SealedDraft {
+        entry,
+        private,
+        wraps,
+        ..
+    } = draft.seal_stream(holders, object.bytes, content, out)?;
+    Ok(SealedRecord {
+        record,
+        entries: group.entries.clone(),
+        cid: private.cid.clone(),
+        object_bytes: private.size,
+        public: json(&entry),
+        private: json(&private),
+        wraps: json(&wraps),
+        device: group.device.clone(),
+    })
+}
+
+/// What a group says of its record, as yet without content.
+fn draft(group: &Group, device: DeviceId, readings: u32, registrar: &MspId) -> Option<Draft> {
+    Some(Draft {
+        record_id: RecordId::from_bytes([0; RecordId::BYTES]),
+        patient: group.patient.parse::<Pseudonym>().ok()?,
+        record_type: group.code.parse::<RecordType>().ok()?,
+        period: Period {
+            start: UtcTime::from_unix_seconds(group.period.0).ok()?,
+            end: UtcTime::from_unix_seconds(group.period.1).ok()?,
+        },
+        readings,
+        source: Source::DeviceId(device),
+        registrar: registrar.clone(),
+        labels: group.labels.clone(),
+        submission: None,
+        content_type: String::new(),
+        plaintext: Vec::new(),
+        merkle_root: Digest::from_bytes([0; 32]),
+        version: 1,
+        previous: None,
     })
 }
 

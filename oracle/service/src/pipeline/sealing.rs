@@ -153,6 +153,10 @@ impl Sealing {
                 patient_key(shared, &group.patient).await
             };
             match key {
+                // The receiver lives as long as the pipeline's tasks.
+                PatientKey::Registered(key) if group.object.is_some() => {
+                    drop(shared.large_tx.send((group, key)));
+                }
                 PatientKey::Registered(key) => jobs.push((group, key)),
                 PatientKey::Missing => keep_keyless(shared, group)?,
                 PatientKey::Unknown => self.postpone(group),

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,11 @@ impl SpoolError {
             path,
             source,
         }
+    }
+
+    /// What the operating system said.
+    pub(super) fn into_io(self) -> io::Error {
+        self.source
     }
 
     /// Whether the file does not exist, rather than being unreadable now.
@@ -103,6 +108,27 @@ impl Spool {
         File::open(&self.dir)
             .and_then(|dir| dir.sync_all())
             .map_err(SpoolError::at("sync", &self.dir))
+    }
+
+    /// Makes the file of an object that is written in pieces, under a fresh name; [`Spool::sync`] makes it durable.
+    pub(super) fn create(&self) -> Result<(RecordKey, File), SpoolError> {
+        let random = crate::draft::random();
+        let random =
+            random.map_err(|error| SpoolError::at("name", &self.dir)(io::Error::other(error)))?;
+        let record = RecordKey(random);
+        let path = self.path(record);
+        let mut options = OpenOptions::new();
+        options.create_new(true).read(true).write(true).mode(0o600);
+        let file = options
+            .open(&path)
+            .map_err(SpoolError::at("create", &path))?;
+        Ok((record, file))
+    }
+
+    /// Opens an object for reading.
+    pub(super) fn file(&self, record: RecordKey) -> Result<File, SpoolError> {
+        let path = self.path(record);
+        File::open(&path).map_err(SpoolError::at("open", &path))
     }
 
     pub(super) fn read(&self, record: RecordKey) -> Result<Vec<u8>, SpoolError> {

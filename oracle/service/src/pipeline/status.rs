@@ -47,12 +47,12 @@ pub(super) async fn watch(shared: Arc<Shared>) -> Result<(), PipelineError> {
         ] {
             metrics::gauge!("salus_pipeline_waiting", "state" => state).set(count as f64);
         }
-        metrics::gauge!("salus_pipeline_keyless").set(status.keyless as f64);
         let parked = parked::lot(&shared).keys();
         for (state, age_ms) in shared.journal.ages_ms(&parked, now_ms()) {
             metrics::gauge!("salus_pipeline_oldest_seconds", "state" => state)
                 .set(age_ms as f64 / 1000.0);
         }
+        metrics::gauge!("salus_pipeline_keyless").set(status.keyless as f64);
         metrics::gauge!("salus_journal_bytes").set(shared.journal.bytes() as f64);
         shared.status.send_if_modified(|last| {
             let changed = *last != status;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use contract_interface::RecordPrivate;
 
+use super::large::{self, STREAMED_MAX, is_streamed};
 use super::parked::{lot, reason_of};
 use super::receipts::{receipts, refusals};
 use super::{PipelineError, Shared, measure, now_ms, retry_delays};
@@ -23,13 +24,15 @@ const PIN_BYTES_MAX: u64 = 32 << 20;
 /// Records told at once.
 const TELL_MAX: usize = 256;
 /// Wait between tries, should the growing waits ever end.
-const LAST_DELAY: Duration = Duration::from_secs(60);
+pub(super) const LAST_DELAY: Duration = Duration::from_secs(60);
 
 /// Uploads sealed objects, many in one request, and pins them.
 pub(super) async fn pin(shared: Arc<Shared>) -> Result<(), PipelineError> {
     let mut unreadable_delays = retry_delays();
     loop {
-        let work = work(&shared, StageKind::Sealed, PIN_OBJECTS_MAX);
+        let mut work = work(&shared, StageKind::Sealed, PIN_OBJECTS_MAX + STREAMED_MAX);
+        work.retain(|record| !is_streamed(record));
+        work.truncate(PIN_OBJECTS_MAX);
         let work = within_bytes(work);
         if work.is_empty() {
             shared.to_pin.notified().await;
@@ -145,7 +148,10 @@ fn read_objects(shared: &Shared, work: Vec<UnfinishedRecord>) -> Objects {
 }
 
 /// Forgets records of which nothing is outside yet; their readings are gathered again.
-async fn discard(shared: &Shared, lost: Vec<UnfinishedRecord>) -> Result<(), PipelineError> {
+pub(super) async fn discard(
+    shared: &Shared,
+    lost: Vec<UnfinishedRecord>,
+) -> Result<(), PipelineError> {
     let keys: Vec<RecordKey> = lost.iter().map(|record| record.sealed.record).collect();
     let readings: Vec<_> = keys
         .iter()
@@ -339,6 +345,7 @@ pub(super) async fn tell(shared: Arc<Shared>) -> Result<(), PipelineError> {
         let began = Instant::now();
         let mut done = Vec::with_capacity(work.len());
         for record in work {
+            large::finish(&shared, &record).await?;
             let key = record.sealed.record;
             let Stage::Committed(commitment) = record.stage else {
                 continue;
@@ -369,7 +376,7 @@ fn work(shared: &Shared, stage: StageKind, limit: usize) -> Vec<UnfinishedRecord
 }
 
 /// Appends a stage, waiting while the disk is full.
-async fn append(shared: &Shared, entry: Entry) -> Result<(), PipelineError> {
+pub(super) async fn append(shared: &Shared, entry: Entry) -> Result<(), PipelineError> {
     let mut delays = retry_delays();
     loop {
         match shared.journal.append(entry.clone()).await {

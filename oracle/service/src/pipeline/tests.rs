@@ -1,6 +1,7 @@
 //! The pipeline over a real journal, with a store and a registry in memory that can fail or hang at a chosen call.
 
 mod again;
+mod objects;
 mod world;
 
 use std::time::Duration;

@@ -51,6 +51,9 @@ pub enum StoreError {
         /// The block.
         cid: Cid,
     },
+    /// The file of an object to be stored cannot be read.
+    #[error("the object's file cannot be read")]
+    File(#[source] std::io::Error),
     /// The CID uses a hash that is not known here.
     #[error("the hash of {cid} is not SHA-256")]
     UnknownHash {
@@ -68,7 +71,8 @@ impl StoreError {
             | Self::TimedOut { .. }
             | Self::Refused { .. }
             | Self::NotPinned { .. }
-            | Self::NotRemoved { .. } => true,
+            | Self::NotRemoved { .. }
+            | Self::File(_) => true,
             Self::TooLarge { .. } | Self::Corrupt { .. } | Self::UnknownHash { .. } => false,
         }
     }

@@ -16,15 +16,17 @@ mod rpc;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
 use futures::Stream;
+use tokio::sync::mpsc;
 
 pub use self::error::StoreError;
-pub use self::object::Object;
+pub use self::object::{Object, ObjectHasher};
 pub use self::remove::Removal;
 
 use self::rpc::Rpc;
@@ -36,6 +38,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 const BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for an import, whose blocks Kubo writes to disk.
 const IMPORT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Bytes a second that a node is expected to take at least.
+const IMPORT_BYTES_A_SECOND: u64 = 2 << 20;
+/// Pieces of a streamed file that wait for the connection.
+const PIECES_WAITING_MAX: usize = 8;
 /// Bytes of the largest block that IPFS nodes exchange.
 const BLOCK_BYTES_MAX: usize = 2 << 20;
 /// Bytes of the answer to an import: about 150 for each root.
@@ -91,6 +97,33 @@ impl Kubo {
             )
             .await?;
         car::check_pins(objects, &answer)
+    }
+
+    /// Stores and pins one object of `size` bytes from a file whose content MUST have this CID. Memory holds a few
+    /// blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; whichever it is, the object may not be taken for pinned.
+    pub async fn import_file(&self, file: File, cid: Cid, size: u64) -> Result<(), StoreError> {
+        let (pieces_tx, pieces_rx) = mpsc::channel(PIECES_WAITING_MAX);
+        let writing = tokio::task::spawn_blocking(move || car::send_file(file, cid, &pieces_tx));
+        let timeout = IMPORT_TIMEOUT + Duration::from_secs(size / IMPORT_BYTES_A_SECOND);
+        let answer = self
+            .rpc
+            .call(
+                "dag/import?pin-roots=true",
+                rpc::streamed_file(pieces_rx),
+                IMPORT_ANSWER_BYTES_MAX,
+                timeout,
+            )
+            .await;
+        // A file that broke off is the cause of whatever the node says of it.
+        match writing.await {
+            Ok(Ok(())) => car::check_pin(&cid, &answer?),
+            Ok(Err(error)) => Err(error),
+            Err(error) => Err(StoreError::File(std::io::Error::other(error))),
+        }
     }
 
     /// The bytes of an object in order, each block verified against its CID. Memory holds one

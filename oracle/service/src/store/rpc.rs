@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::stream;
+use futures::stream::{self, BoxStream, StreamExt};
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
 use hyper::body::Frame;
@@ -12,6 +12,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
+use tokio::sync::mpsc;
 
 use super::StoreError;
 use crate::metrics::{observe_upstream, store_failure};
@@ -40,22 +41,36 @@ const LABELS: [&str; 7] = [
 /// Characters kept of a node's message.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// A request's body: pieces that share memory with what they are made of.
+/// A request's body.
 #[derive(Debug)]
-pub(super) struct Body {
-    pieces: Vec<Bytes>,
+pub(super) enum Body {
+    /// Pieces that share memory with what they are made of.
+    Pieces(Vec<Bytes>),
+    /// Pieces that are still being made; their length is not known.
+    Stream(mpsc::Receiver<Bytes>),
 }
 
-type BodyStream = StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
+type BodyStream = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 
 impl Body {
+    /// Its bytes, if they are known.
+    fn length(&self) -> Option<usize> {
+        match self {
+            Self::Pieces(pieces) => Some(pieces.iter().map(Bytes::len).sum()),
+            Self::Stream(_) => None,
+        }
+    }
+
     fn into_stream(self) -> BodyStream {
-        let frames: Vec<_> = self
-            .pieces
-            .into_iter()
-            .map(|piece| Ok(Frame::data(piece)))
-            .collect();
-        StreamBody::new(stream::iter(frames))
+        let frame = |piece| Ok(Frame::data(piece));
+        StreamBody::new(match self {
+            Self::Pieces(pieces) => stream::iter(pieces).map(frame).boxed(),
+            Self::Stream(pieces) => {
+                let (head, tail) = (stream::iter([head()]), stream::iter([tail()]));
+                let pieces = tokio_stream::wrappers::ReceiverStream::new(pieces);
+                head.chain(pieces).chain(tail).map(frame).boxed()
+            }
+        })
     }
 }
 
@@ -75,21 +90,32 @@ struct Failure {
 
 /// No body.
 pub(super) fn empty() -> Body {
-    Body { pieces: Vec::new() }
+    Body::Pieces(Vec::new())
 }
 
 /// A form whose one part is a file made of these chunks.
 pub(super) fn file(chunks: Vec<Bytes>) -> Body {
-    let head = format!(
+    let mut pieces = Vec::with_capacity(chunks.len() + 2);
+    pieces.push(head());
+    pieces.extend(chunks);
+    pieces.push(tail());
+    Body::Pieces(pieces)
+}
+
+/// The same of a file that is still being made.
+pub(super) fn streamed_file(chunks: mpsc::Receiver<Bytes>) -> Body {
+    Body::Stream(chunks)
+}
+
+fn head() -> Bytes {
+    Bytes::from(format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"file\"\r\n\
          Content-Type: application/octet-stream\r\n\r\n"
-    );
-    let tail = format!("\r\n--{BOUNDARY}--\r\n");
-    let mut pieces = Vec::with_capacity(chunks.len() + 2);
-    pieces.push(Bytes::from(head));
-    pieces.extend(chunks);
-    pieces.push(Bytes::from(tail));
-    Body { pieces }
+    ))
+}
+
+fn tail() -> Bytes {
+    Bytes::from(format!("\r\n--{BOUNDARY}--\r\n"))
 }
 
 impl Rpc {
@@ -128,10 +154,12 @@ impl Rpc {
     async fn exchange(&self, command: &str, body: Body, limit: usize) -> Result<Bytes, StoreError> {
         let unreachable = |error| StoreError::Unreachable(error);
         let base = self.base.to_string();
-        let length: usize = body.pieces.iter().map(Bytes::len).sum();
-        let mut request = Request::post(format!("{}{API}{command}", base.trim_end_matches('/')))
-            .header(header::CONTENT_LENGTH, length);
-        if length > 0 {
+        let length = body.length();
+        let mut request = Request::post(format!("{}{API}{command}", base.trim_end_matches('/')));
+        if let Some(length) = length {
+            request = request.header(header::CONTENT_LENGTH, length);
+        }
+        if length != Some(0) {
             // Kubo may answer before it has read a form to its last byte, and would take the rest
             // for the next request on the connection.
             request = request.header(header::CONNECTION, "close").header(

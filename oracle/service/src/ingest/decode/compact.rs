@@ -7,6 +7,7 @@
 //! | `code` | text, at most 64 characters | LOINC code or category |
 //! | `value` | number, text, boolean, or a list of numbers | what was measured |
 //! | `unit` | text, at most 64 printable characters | UCUM unit; required for numbers |
+//! | `interval_ms` | number above 0 | milliseconds between the numbers of a list, which then is a waveform that begins at `time` |
 //!
 //! As CBOR: a map with the same text keys, the time as text or epoch (tags 0 and 1 allowed). Other members are
 //! kept with the payload and not looked at.
@@ -16,8 +17,8 @@ use minicbor::data::Type;
 use minicbor::decode::Decoder;
 use serde_json::Value;
 
-use super::{DecodeError, Said, when};
-use crate::journal::Labels;
+use super::{DecodeError, Said, codes, when};
+use crate::journal::{Labels, Mark, Marks};
 
 /// Characters of a unit.
 const UNIT_CHARS_MAX: usize = 64;
@@ -39,6 +40,12 @@ const VALUE: DecodeError = DecodeError::WrongType {
     expected: "a number, text, a boolean or a list of numbers",
 };
 const TIME: DecodeError = DecodeError::Time { field: "time" };
+const INTERVAL: DecodeError = DecodeError::WrongType {
+    field: "interval_ms",
+    expected: "a number above 0, with a list as value that ends within ten days",
+};
+/// Milliseconds of one waveform, ten days.
+const DURATION_MS_MAX: f64 = 10.0 * 86_400_000.0;
 
 /// The members looked at, from either encoding.
 #[derive(Default)]
@@ -47,7 +54,11 @@ struct Members {
     period: Option<Period>,
     code: Option<RecordType>,
     numeric: Option<bool>,
+    /// Items of a list.
+    items: Option<u64>,
+    interval_ms: Option<f64>,
     unit: bool,
+    marks: Marks,
 }
 
 impl Members {
@@ -59,17 +70,34 @@ impl Members {
         if numeric && !self.unit {
             return Err(DecodeError::Missing { field: "unit" });
         }
+        let period = match self.interval_ms {
+            None => self.period,
+            Some(interval_ms) => {
+                let items = self.items.ok_or(INTERVAL)?;
+                let duration_ms = items as f64 * interval_ms;
+                let possible = interval_ms > 0.0 && duration_ms <= DURATION_MS_MAX;
+                let lasting = |period| when::lasting(period, duration_ms).ok_or(TIME);
+                match (possible, self.period) {
+                    (false, _) => return Err(INTERVAL),
+                    (true, period) => period.map(lasting).transpose()?,
+                }
+            }
+        };
         Ok(Said {
             sequence: self.sequence,
             code,
-            period: self.period,
+            period,
             opaque: false,
             labels: Labels::default(),
+            marks: self.marks,
         })
     }
 
     fn set_code(&mut self, text: &str) -> Result<(), DecodeError> {
         self.code = Some(text.parse().map_err(|_| CODE)?);
+        // A category is fine; what has the form of a LOINC code must be one.
+        let mistyped = codes::looks_like_loinc(text) && !codes::is_loinc(text);
+        self.marks.add_if(mistyped, Mark::CodeNotLoinc);
         Ok(())
     }
 
@@ -79,6 +107,7 @@ impl Members {
             return Err(UNIT);
         }
         self.unit = true;
+        self.marks.add_if(!codes::is_ucum(text), Mark::UnitNotUcum);
         Ok(())
     }
 }
@@ -111,12 +140,19 @@ pub(super) fn from_json(value: &Value) -> Result<Said, DecodeError> {
         None => None,
         Some(Value::Number(_)) => Some(true),
         Some(Value::String(_) | Value::Bool(_)) => Some(false),
-        Some(Value::Array(items)) if items.iter().all(Value::is_number) => Some(true),
+        Some(Value::Array(items)) if items.iter().all(Value::is_number) => {
+            members.items = Some(items.len() as u64);
+            Some(true)
+        }
         Some(_) => return Err(VALUE),
     };
     match object.get("unit") {
         None => {}
         Some(unit) => members.set_unit(unit.as_str().ok_or(UNIT)?)?,
+    }
+    match object.get("interval_ms") {
+        None => {}
+        Some(interval) => members.interval_ms = Some(interval.as_f64().ok_or(INTERVAL)?),
     }
     members.finish()
 }
@@ -185,12 +221,20 @@ fn cbor_member(
         "code" => return Err(CODE),
         "value" => {
             members.numeric = Some(value_is_numeric(kind)?);
-            skip(decoder, 0)?;
+            if kind == Type::Array {
+                members.items = Some(numbers(decoder)?);
+            } else {
+                skip(decoder, 0)?;
+            }
         }
         "unit" if kind == Type::String => {
             members.set_unit(decoder.str().map_err(|_| not_cbor(decoder))?)?;
         }
         "unit" => return Err(UNIT),
+        "interval_ms" if is_number(kind) => {
+            members.interval_ms = Some(cbor_number(decoder, kind)?);
+        }
+        "interval_ms" => return Err(INTERVAL),
         _ => skip(decoder, 0)?,
     }
     Ok(())
@@ -215,10 +259,32 @@ fn is_number(kind: Type) -> bool {
         )
 }
 
+/// A number of any width.
+fn cbor_number(decoder: &mut Decoder<'_>, kind: Type) -> Result<f64, DecodeError> {
+    let number = match kind {
+        Type::F16 | Type::F32 | Type::F64 => decoder.f64(),
+        _ => decoder.i64().map(|number| number as f64),
+    };
+    number.map_err(|_| not_cbor(decoder))
+}
+
+/// Passes over a list of numbers and counts them.
+fn numbers(decoder: &mut Decoder<'_>) -> Result<u64, DecodeError> {
+    let length = decoder.array().map_err(|_| not_cbor(decoder))?;
+    let length = length.ok_or_else(|| not_cbor(decoder))?;
+    for _ in 0..length {
+        if !is_number(decoder.datatype().map_err(|_| not_cbor(decoder))?) {
+            return Err(VALUE);
+        }
+        decoder.skip().map_err(|_| not_cbor(decoder))?;
+    }
+    Ok(length)
+}
+
 fn value_is_numeric(kind: Type) -> Result<bool, DecodeError> {
     match kind {
         kind if is_number(kind) => Ok(true),
-        Type::Array | Type::ArrayIndef => Ok(true),
+        Type::Array => Ok(true),
         Type::String | Type::Bool => Ok(false),
         _ => Err(VALUE),
     }

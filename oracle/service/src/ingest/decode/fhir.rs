@@ -1,12 +1,24 @@
-//! FHIR R4 Observation and Bundle: type, period, labels, and the types of what must have one.
+//! FHIR R4 Observation and Bundle: type, period, labels, marks, and the types of what must have one.
 
 use contract_interface::{Period, RecordType};
 use serde_json::{Map, Value};
 
-use super::{DecodeError, MIXED, Said, labels, when};
-use crate::journal::Labels;
+use super::{DecodeError, MIXED, Said, codes, labels, sampled, when};
+use crate::journal::{Labels, Mark, Marks};
 
 const LOINC: &str = "http://loinc.org";
+const UCUM: &str = "http://unitsofmeasure.org";
+/// The value set observation-status of FHIR R4.
+const STATUSES: [&str; 8] = [
+    "registered",
+    "preliminary",
+    "final",
+    "amended",
+    "corrected",
+    "cancelled",
+    "entered-in-error",
+    "unknown",
+];
 /// Entries of a Bundle.
 const ENTRIES_MAX: usize = 10_000;
 
@@ -27,6 +39,7 @@ pub(super) fn read(value: &Value) -> Result<Said, DecodeError> {
                 period: observation.period,
                 opaque: false,
                 labels: observation.labels,
+                marks: observation.marks,
             })
         }
         Some("Bundle") => bundle(resource),
@@ -39,6 +52,7 @@ struct Observation {
     category: Option<RecordType>,
     period: Option<Period>,
     labels: Labels,
+    marks: Marks,
 }
 
 fn bundle(bundle: &Object) -> Result<Said, DecodeError> {
@@ -53,15 +67,8 @@ fn bundle(bundle: &Object) -> Result<Said, DecodeError> {
         }
     };
     let mut observations = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let resource = entry.get("resource").and_then(Value::as_object);
-        let resource = resource.ok_or(DecodeError::Missing {
-            field: "entry.resource",
-        })?;
-        if resource.get("resourceType").and_then(Value::as_str) != Some("Observation") {
-            return Err(DecodeError::ResourceType);
-        }
-        observations.push(observation(resource)?);
+    for (index, entry) in entries.iter().enumerate() {
+        observations.push(entry_of(entry).map_err(at(index))?);
     }
     let first = observations.first().ok_or(DecodeError::EmptyBundle)?;
     let code = if observations.iter().all(|o| o.code == first.code) {
@@ -74,10 +81,13 @@ fn bundle(bundle: &Object) -> Result<Said, DecodeError> {
     // A label of the Bundle is one of everything in it.
     let of_bundle = labels::security(bundle)?;
     let labels = labels::together(&of_bundle, &first.labels)?;
-    for observation in &observations {
-        if labels::together(&of_bundle, &observation.labels)? != labels {
-            return Err(DecodeError::LabelsDiffer);
+    let mut marks = Marks::default();
+    for (index, observation) in observations.iter().enumerate() {
+        let own = labels::together(&of_bundle, &observation.labels).map_err(at(index))?;
+        if own != labels {
+            return Err(at(index)(DecodeError::LabelsDiffer));
         }
+        marks.add_all(observation.marks);
     }
     let periods = observations.iter().filter_map(|o| o.period);
     let period = periods.reduce(|a, b| Period {
@@ -90,7 +100,25 @@ fn bundle(bundle: &Object) -> Result<Said, DecodeError> {
         period,
         opaque: false,
         labels,
+        marks,
     })
+}
+
+/// Says in which entry something is wrong.
+fn at(index: usize) -> impl Fn(DecodeError) -> DecodeError {
+    move |error| DecodeError::Entry {
+        index,
+        error: Box::new(error),
+    }
+}
+
+fn entry_of(entry: &Value) -> Result<Observation, DecodeError> {
+    let resource = entry.get("resource").and_then(Value::as_object);
+    let resource = resource.ok_or(DecodeError::Missing { field: "resource" })?;
+    if resource.get("resourceType").and_then(Value::as_str) != Some("Observation") {
+        return Err(DecodeError::ResourceType);
+    }
+    observation(resource)
 }
 
 fn mixed() -> RecordType {
@@ -98,10 +126,23 @@ fn mixed() -> RecordType {
 }
 
 fn observation(observation: &Object) -> Result<Observation, DecodeError> {
-    text(observation, "status", "status")?.ok_or(DecodeError::Missing { field: "status" })?;
+    let status = text(observation, "status", "status")?;
+    let status = status.ok_or(DecodeError::Missing { field: "status" })?;
+    if !STATUSES.contains(&status) {
+        return Err(DecodeError::WrongType {
+            field: "status",
+            expected: "a code of the value set observation-status",
+        });
+    }
     let code =
         object(observation, "code", "code")?.ok_or(DecodeError::Missing { field: "code" })?;
-    quantity(observation, "valueQuantity.value", "valueQuantity.unit")?;
+    let mut marks = Marks::default();
+    marks.add_all(quantity(
+        observation,
+        "valueQuantity.value",
+        "valueQuantity.unit",
+    )?);
+    let mut duration_ms = sampled_ms(observation)?;
     if let Some(components) = observation.get("component") {
         let components = components.as_array().ok_or(DecodeError::WrongType {
             field: "component",
@@ -112,19 +153,33 @@ fn observation(observation: &Object) -> Result<Observation, DecodeError> {
                 field: "component",
                 expected: "a list of objects",
             })?;
-            quantity(
+            marks.add_all(quantity(
                 component,
                 "component.valueQuantity.value",
                 "component.valueQuantity.unit",
-            )?;
+            )?);
+            duration_ms = duration_ms.max(sampled_ms(component)?);
         }
     }
+    let code = coding(code)?;
+    marks.add_if(!codes::is_loinc(code.as_str()), Mark::CodeNotLoinc);
+    let period = period(observation)?.map(|period| {
+        when::lasting(period, duration_ms).ok_or(DecodeError::Time {
+            field: "valueSampledData.period",
+        })
+    });
     Ok(Observation {
-        code: coding(code)?,
+        code,
         category: category(observation),
-        period: period(observation)?,
+        period: period.transpose()?,
         labels: labels::of(observation)?,
+        marks,
     })
+}
+
+/// How long a waveform lasts, zero if there is none.
+fn sampled_ms(holder: &Object) -> Result<f64, DecodeError> {
+    Ok(sampled::read(holder)?.map_or(0.0, |sampled| sampled.duration_ms))
 }
 
 /// The LOINC code, else the first code that can be a record type.
@@ -162,9 +217,10 @@ fn quantity(
     holder: &Object,
     value_field: &'static str,
     unit_field: &'static str,
-) -> Result<(), DecodeError> {
+) -> Result<Marks, DecodeError> {
+    let mut marks = Marks::default();
     let Some(quantity) = object(holder, "valueQuantity", "valueQuantity")? else {
-        return Ok(());
+        return Ok(marks);
     };
     match quantity.get("value") {
         None | Some(Value::Number(_)) => {}
@@ -183,7 +239,18 @@ fn quantity(
             });
         }
     }
-    Ok(())
+    marks.add_if(!unit_is_ucum(quantity), Mark::UnitNotUcum);
+    Ok(marks)
+}
+
+/// Whether a quantity's unit is UCUM's: its code, or for want of one its display. None at all is a plain number.
+fn unit_is_ucum(quantity: &Object) -> bool {
+    let member = |name| quantity.get(name).and_then(Value::as_str);
+    let system = member("system").is_none_or(|system| system == UCUM);
+    match member("code").or_else(|| member("unit")) {
+        Some(unit) => system && codes::is_ucum(unit),
+        None => true,
+    }
 }
 
 /// `effectiveDateTime`, `effectiveInstant`, `effectivePeriod`, else `issued`.

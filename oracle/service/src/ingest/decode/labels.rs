@@ -291,7 +291,11 @@ mod tests {
         assert_eq!(labels.confidentiality, Confidentiality::R);
         let other_visit = observation(json!([]), "2");
         for differing in [[plain.clone(), labelled], [plain, other_visit]] {
-            assert_eq!(bundle(&none, &differing), Err(DecodeError::LabelsDiffer));
+            let refused = DecodeError::Entry {
+                index: 1,
+                error: Box::new(DecodeError::LabelsDiffer),
+            };
+            assert_eq!(bundle(&none, &differing), Err(refused));
         }
     }
 }

@@ -4,6 +4,7 @@ use contract_interface::UtcTime;
 use minicbor::Encoder;
 
 use super::*;
+use crate::journal::Mark;
 
 fn received() -> UtcTime {
     "2026-01-02T03:04:05Z".parse().unwrap()
@@ -193,9 +194,254 @@ fn bundles() {
             r#"{"resourceType":"Bundle","entry":{}}"#.to_owned(),
             Err("payload-member-type"),
         ),
+        (
+            bundle(&[&heart, &heart.replace("final", "done")]),
+            Err("payload-member-type"),
+        ),
     ] {
         check(&Hints::default(), payload.as_bytes(), expected);
     }
+}
+
+#[test]
+fn a_wrong_entry_of_a_bundle_is_named_with_its_member() {
+    let good = observation("");
+    for (wrong, expected) in [
+        (
+            observation(r#","valueQuantity":{"value":"72"}"#),
+            "entry 1: valueQuantity.value must be a number",
+        ),
+        (
+            observation(r#","effectiveDateTime":"soon""#),
+            "entry 1: effectiveDateTime is not a time",
+        ),
+        (
+            observation(r#","component":[{"valueSampledData":{"origin":{}}}]"#),
+            "entry 1: valueSampledData.period is missing",
+        ),
+        (
+            r#"{"resourceType":"Device"}"#.to_owned(),
+            "entry 1: a resource of type Observation or Bundle is expected",
+        ),
+        (
+            observation(r#","encounter":{"reference":"Encounter/2"}"#),
+            "entry 1: the bundle's observations differ in security labels or encounter",
+        ),
+    ] {
+        let bundle = format!(
+            r#"{{"resourceType":"Bundle","type":"collection","entry":[{{"resource":{good}}},{{"resource":{wrong}}}]}}"#
+        );
+        let error = decode(&Hints::default(), bundle.as_bytes(), received()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+/// The names of what is odd about a message.
+fn marks(payload: &str) -> Vec<&'static str> {
+    let decoded = decode(&Hints::default(), payload.as_bytes(), received()).unwrap();
+    decoded.marks.iter().map(Mark::name).collect()
+}
+
+#[test]
+fn codes_that_cannot_be_are_marked_and_kept() {
+    let odd_code = &["code-not-loinc"][..];
+    let odd_unit = &["unit-not-ucum"][..];
+    let quantity = |members: &str| observation(&format!(r#","valueQuantity":{{{members}}}"#));
+    let ucum = r#""system":"http://unitsofmeasure.org""#;
+    for (payload, expected) in [
+        (
+            quantity(&format!(
+                r#""value":72,"unit":"beats","code":"/min",{ucum}"#
+            )),
+            &[][..],
+        ),
+        (quantity(r#""value":72,"unit":"/min""#), &[]),
+        (quantity(&format!(r#""value":0.7,{ucum}"#)), &[]),
+        (
+            quantity(r#""value":72,"unit":"beats per minute""#),
+            odd_unit,
+        ),
+        (
+            quantity(&format!(r#""value":72,"unit":"bpm","code":"bpm",{ucum}"#)),
+            odd_unit,
+        ),
+        (
+            quantity(r#""value":72,"code":"/min","system":"http://example.org""#),
+            odd_unit,
+        ),
+        (
+            quantity(r#""value":72,"unit":"bpm""#).replace("8867-4", "8867-5"),
+            &["code-not-loinc", "unit-not-ucum"],
+        ),
+        (observation("").replace("8867-4", "8876-4"), odd_code),
+        (
+            observation("").replace("http://loinc.org", "http://example.org"),
+            odd_code,
+        ),
+        (
+            observation(r#","component":[{"valueQuantity":{"value":1,"unit":"mmHg"}}]"#),
+            odd_unit,
+        ),
+        (
+            r#"{"seq":1,"code":"8867-4","value":72,"unit":"/min"}"#.to_owned(),
+            &[],
+        ),
+        (
+            r#"{"seq":1,"code":"8867-3","value":72,"unit":"/min"}"#.to_owned(),
+            odd_code,
+        ),
+        (
+            r#"{"seq":1,"code":"spo2","value":97,"unit":"%"}"#.to_owned(),
+            &[],
+        ),
+        (
+            r#"{"seq":1,"code":"spo2","value":97,"unit":"percent"}"#.to_owned(),
+            odd_unit,
+        ),
+    ] {
+        let payload = match payload.contains("resourceType") {
+            true => payload.replacen('{', r#"{"issued":"2025-06-01T10:00:00Z","#, 1),
+            false => payload,
+        };
+        assert_eq!(marks(&payload), expected, "{payload}");
+    }
+}
+
+#[test]
+fn a_waveform_covers_the_time_of_its_samples() {
+    let sampled = |effective: &str, data: &str| {
+        observation(&format!(
+            r#","effectiveDateTime":"{effective}","valueSampledData":{{"origin":{{"value":0}},"period":500,"dimensions":1,"data":"{data}"}}"#
+        ))
+    };
+    let five_seconds = "2025-06-01T10:00:04Z";
+    let ten = "1 2 3 4 5 6 7 8 9 10";
+    check(
+        &Hints::default(),
+        sampled(AT, ten).as_bytes(),
+        Ok(("8867-4", None, AT, five_seconds)),
+    );
+    check(
+        &Hints::default(),
+        sampled(AT, "1").as_bytes(),
+        Ok(("8867-4", None, AT, AT)),
+    );
+    let day = (
+        "8867-4",
+        None,
+        "2025-06-01T00:00:00Z",
+        "2025-06-01T23:59:59Z",
+    );
+    check(
+        &Hints::default(),
+        sampled("2025-06-01", ten).as_bytes(),
+        Ok(day),
+    );
+    let compact = |rest: &str| {
+        format!(
+            r#"{{"time":"{AT}","code":"11524-6","unit":"mV","value":[1,2,3,4,5,6,7,8,9,10]{rest}}}"#
+        )
+    };
+    let whole = ("11524-6", None, AT, five_seconds);
+    check(
+        &Hints::default(),
+        compact(r#","interval_ms":500"#).as_bytes(),
+        Ok(whole),
+    );
+    for wrong in ["0", "-1", "\"1\"", "1e12"] {
+        let payload = compact(&format!(r#","interval_ms":{wrong}"#));
+        check(
+            &Hints::default(),
+            payload.as_bytes(),
+            Err("payload-member-type"),
+        );
+    }
+    let single = format!(r#"{{"time":"{AT}","code":"a","unit":"mV","value":1,"interval_ms":5}}"#);
+    check(
+        &Hints::default(),
+        single.as_bytes(),
+        Err("payload-member-type"),
+    );
+    let binary = cbor(|e| {
+        e.map(5).unwrap();
+        e.str("time").unwrap().str(AT).unwrap();
+        e.str("code").unwrap().str("11524-6").unwrap();
+        e.str("unit").unwrap().str("mV").unwrap();
+        e.str("interval_ms").unwrap().u16(2500).unwrap();
+        e.str("value")
+            .unwrap()
+            .array(2)
+            .unwrap()
+            .f32(0.5)
+            .unwrap()
+            .i8(-1)
+            .unwrap();
+    });
+    check(&of_type(CBOR), &binary, Ok(whole));
+    let mixed = cbor(|e| {
+        e.map(1)
+            .unwrap()
+            .str("value")
+            .unwrap()
+            .array(1)
+            .unwrap()
+            .str("x")
+            .unwrap();
+    });
+    check(&of_type(CBOR), &mixed, Err("payload-member-type"));
+}
+
+/// 1,542 Observations of another program, where they lie beside the project.
+#[test]
+fn real_observations_are_read_without_a_mark() {
+    use std::io::Write as _;
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../shared/data/observations.ndjson"
+    );
+    if !std::path::Path::new(file).is_file() {
+        let line = "SKIPPED real_observations_are_read_without_a_mark: the samples are absent";
+        return writeln!(std::io::stderr(), "{line}").unwrap();
+    }
+    let lines = std::fs::read_to_string(file).unwrap();
+    let mut count = 0;
+    for line in lines.lines() {
+        let decoded = decode(&of_type(FHIR_JSON), line.as_bytes(), received()).unwrap();
+        assert_eq!(decoded.marks, Marks::default(), "{line}");
+        count += 1;
+    }
+    assert!(count > 1000, "{count}");
+}
+
+/// Ten seconds of lead II at 1 kHz as an Observation and as a compact reading, where they lie beside the project.
+#[test]
+fn a_real_electrocardiogram_covers_its_ten_seconds() {
+    use std::io::Write as _;
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../shared/data/ecg-lead-ii.csv"
+    );
+    let Ok(text) = std::fs::read_to_string(file) else {
+        let line = "SKIPPED a_real_electrocardiogram_covers_its_ten_seconds: the sample is absent";
+        return writeln!(std::io::stderr(), "{line}").unwrap();
+    };
+    let lines = text.lines().skip(1);
+    let values: Vec<&str> = lines
+        .filter_map(|line| Some(line.split_once(',')?.1))
+        .collect();
+    assert_eq!(values.len(), 10_000);
+    let end = "2025-06-01T10:00:09Z";
+    let sampled = observation(&format!(
+        r#","effectiveDateTime":"{AT}","valueSampledData":{{"origin":{{"value":0,"unit":"uV"}},"period":1,"dimensions":1,"data":"{}"}}"#,
+        values.join(" ")
+    ));
+    let whole = Ok(("8867-4", None, AT, end));
+    check(&Hints::default(), sampled.as_bytes(), whole);
+    let compact = format!(
+        r#"{{"time":"{AT}","code":"8867-4","unit":"uV","interval_ms":1,"value":[{}]}}"#,
+        values.join(",")
+    );
+    check(&Hints::default(), compact.as_bytes(), whole);
 }
 
 #[test]
@@ -368,11 +614,15 @@ fn compact_cbor() {
 #[test]
 fn any_bytes() {
     let now = "2026-01-02T03:04:05Z";
-    check(
-        &of_type("application/dicom"),
-        b"\0\xff",
-        Ok(("dicom", None, now, now)),
-    );
+    let scan = [&[0; 128][..], b"DICM", &[2, 0]].concat();
+    for content_type in ["application/dicom", "application/octet-stream"] {
+        check(&of_type(content_type), &scan, Ok(("dicom", None, now, now)));
+        let decoded = decode(&of_type(content_type), &scan, received()).unwrap();
+        assert_eq!(decoded.content_type, "application/dicom");
+    }
+    let mismatch = Err("content-type-mismatch");
+    check(&of_type("application/dicom"), b"\0\xff", mismatch);
+    check(&of_type("image/png"), &scan, mismatch);
     check(&of_type("image/PNG"), b"\0", Ok(("image", None, now, now)));
     check(
         &of_type("application/vnd.x+y"),

@@ -60,6 +60,18 @@ pub(super) fn seconds(seconds: i64) -> Option<Period> {
     })
 }
 
+/// A period that lasts so long from where it starts, at least as long as it did.
+pub(super) fn lasting(period: Period, duration_ms: f64) -> Option<Period> {
+    // Bounded by the callers, far below where a double loses whole milliseconds.
+    let seconds = (duration_ms / 1000.0).ceil();
+    let end = period.start.unix_seconds() + (seconds as i64 - 1).max(0);
+    let end = UtcTime::from_unix_seconds(end).ok()?;
+    Some(Period {
+        start: period.start,
+        end: end.max(period.end),
+    })
+}
+
 fn date(year: i32, month: u8, day: u8) -> Option<Date> {
     Date::from_calendar_date(year, Month::try_from(month).ok()?, day).ok()
 }

@@ -238,9 +238,12 @@ pub(crate) struct Listener(DeviceLink);
 #[cfg(test)]
 impl Listener {
     pub(crate) async fn open(delivery: &Delivery, device: &str) -> Self {
+        Self::on(delivery, device, crate::ingest::topic::receipts(device)).await
+    }
+
+    pub(crate) async fn on(delivery: &Delivery, device: &str, filter: String) -> Self {
         let (mut link, _) = delivery.link(format!("{device}:0"), true).await.unwrap();
-        let topic = crate::ingest::topic::receipts(device);
-        link.subscribe(topic, QoS::AtMostOnce).await.unwrap();
+        link.subscribe(filter, QoS::AtMostOnce).await.unwrap();
         Self(link)
     }
 

@@ -7,6 +7,7 @@ use super::status::StatusError;
 use super::wire::{Version, WireError};
 use crate::ingest::intake::IntakeError;
 use crate::ingest::topic::TopicError;
+use crate::objects::ObjectError;
 
 /// Why a message was refused.
 #[derive(Debug, Error)]
@@ -53,15 +54,20 @@ fn reading(error: &IntakeError) -> PubAckReason {
         IntakeError::Topic(TopicError::Malformed | TopicError::Bag) => {
             PubAckReason::TopicNameInvalid
         }
-        IntakeError::Topic(TopicError::Sequence)
-        | IntakeError::Payload(_)
-        | IntakeError::Future => PubAckReason::PayloadFormatInvalid,
+        IntakeError::Topic(TopicError::Sequence) | IntakeError::Payload(_) => {
+            PubAckReason::PayloadFormatInvalid
+        }
         IntakeError::Topic(TopicError::NotAllowed)
         | IntakeError::DeviceUnknown
         | IntakeError::DeviceInactive
         | IntakeError::Signature { .. }
         | IntakeError::NotBound => PubAckReason::NotAuthorized,
         IntakeError::Full | IntakeError::NotDurable => PubAckReason::QuotaExceeded,
+        IntakeError::Object(error) if error.is_temporary() => PubAckReason::QuotaExceeded,
+        IntakeError::Object(ObjectError::Differs | ObjectError::Unknown) => {
+            PubAckReason::ImplementationSpecificError
+        }
+        IntakeError::Object(_) => PubAckReason::PayloadFormatInvalid,
         IntakeError::SequenceReused | IntakeError::SequenceTooOld | IntakeError::LookupFailed => {
             PubAckReason::ImplementationSpecificError
         }
@@ -99,10 +105,11 @@ pub(super) fn is_temporary(refusal: &MessageRefusal) -> bool {
         }
         MessageRefusal::Retained => return false,
     };
-    matches!(
-        error,
-        IntakeError::Full | IntakeError::NotDurable | IntakeError::LookupFailed
-    )
+    match error {
+        IntakeError::Full | IntakeError::NotDurable | IntakeError::LookupFailed => true,
+        IntakeError::Object(error) => error.is_temporary(),
+        _ => false,
+    }
 }
 
 /// Reason of a DISCONNECT for a packet that cannot be taken.
@@ -207,9 +214,11 @@ mod tests {
             (IntakeError::Topic(TopicError::Malformed), 0x90),
             (IntakeError::Topic(TopicError::Sequence), 0x99),
             (IntakeError::Payload(DecodeError::Empty), 0x99),
+            (IntakeError::Object(ObjectError::Chunk), 0x99),
+            (IntakeError::Object(ObjectError::Unknown), 0x83),
+            (IntakeError::Object(ObjectError::DiskFull), 0x97),
             (IntakeError::DeviceInactive, 0x87),
             (IntakeError::NotBound, 0x87),
-            (IntakeError::Future, 0x99),
             (signature, 0x87),
             (IntakeError::Full, 0x97),
             (IntakeError::SequenceReused, 0x83),

@@ -11,7 +11,7 @@ async fn send_again(life: &Life, reading: Reading) {
     let again = Arrival::Again {
         device: reading.device.clone(),
         sequence: reading.sequence,
-        fingerprint: journal::fingerprint(&reading.payload),
+        fingerprint: reading.fingerprint(),
         identity: reading.identity(),
     };
     let known = life.journal.receive(reading).await.unwrap();
@@ -57,7 +57,7 @@ async fn a_finished_reading_gets_its_receipt_again_after_any_number_of_starts() 
         for (at, reading) in various().into_iter().enumerate().rev() {
             let name = match reading.sequence {
                 Some(seq) => json!([{ "seq": seq }]),
-                None => json!([{ "sha256": hex::encode(journal::fingerprint(&reading.payload)) }]),
+                None => json!([{ "sha256": hex::encode(reading.fingerprint()) }]),
             };
             send_again(&life, reading).await;
             let receipt = next(&mut device).await;

@@ -18,6 +18,7 @@ use crate::ingest::directory::Registry;
 use crate::ingest::mqtt::RouterWatch;
 use crate::journal::{self, Accepted, Reading};
 use crate::ledger::Receipt;
+use crate::objects::{ObjectLimits, Parts as ObjectParts};
 
 pub(super) const PATIENT: &str = "00112233445566778899aabbccddeeff";
 
@@ -123,6 +124,32 @@ impl ObjectStore for World {
         self.after(fault).await;
         Ok(())
     }
+
+    async fn pin_file(
+        &self,
+        file: std::fs::File,
+        cid: cid::Cid,
+        size: u64,
+    ) -> Result<(), StoreError> {
+        let fault = self.fault(PIN);
+        self.before(fault).await;
+        if fault.0 == Fault::Fail(fault.1) {
+            return Err(StoreError::TimedOut {
+                command: "dag/import".to_owned(),
+            });
+        }
+        assert_eq!(cid_and_size(file), (cid, size));
+        self.objects.lock().unwrap().insert(cid.to_string(), size);
+        self.after(fault).await;
+        Ok(())
+    }
+}
+
+/// Learns what a file would be in IPFS.
+fn cid_and_size(mut file: std::fs::File) -> (cid::Cid, u64) {
+    let mut hasher = crate::store::ObjectHasher::default();
+    std::io::copy(&mut file, &mut hasher).unwrap();
+    hasher.finish()
 }
 
 #[async_trait::async_trait]
@@ -204,6 +231,8 @@ pub(super) fn open_journal(dir: &Path) -> Journal {
 
 /// One life of the oracle between two crashes.
 pub(super) struct Life {
+    pub(super) objects: Objects,
+    looking: tokio::task::JoinHandle<()>,
     pub(super) journal: Journal,
     pub(super) readings_tx: mpsc::Sender<Arrival>,
     pub(super) delivery: Delivery,
@@ -218,6 +247,7 @@ impl Life {
     pub(super) fn begin(dir: &Path, world: &Arc<World>) -> Self {
         let journal = open_journal(dir);
         let (delivery, router) = Delivery::start().unwrap();
+        let objects = Objects::open(&journal, ObjectLimits::default(), delivery.clone()).unwrap();
         let (pipeline, readings_tx) = Pipeline::new(Parts {
             config: PipelineConfig {
                 segment_readings: 4,
@@ -232,13 +262,21 @@ impl Life {
             delivery: delivery.clone(),
             msp_id: "Org1MSP".parse().unwrap(),
             oracle_keys: vec![world.oracle.public_key().clone()],
+            objects: objects.clone(),
         })
         .unwrap();
         let stop = CancellationToken::new();
         let status = pipeline.status();
         let dead_letters = pipeline.dead_letters();
         let running = tokio::spawn(pipeline.run(stop.clone()));
+        let looking = ObjectParts {
+            journal: journal.clone(),
+            readings_tx: readings_tx.clone(),
+        };
+        let looking = tokio::spawn(objects.clone().run(looking, stop.clone()));
         Self {
+            objects,
+            looking,
             journal,
             readings_tx,
             delivery,
@@ -271,6 +309,8 @@ impl Life {
         drop(self.readings_tx);
         drop(self.dead_letters);
         drop(self.running.await.unwrap());
+        self.looking.await.unwrap();
+        self.objects.close().await;
         self.journal.close().await;
     }
 }
@@ -289,6 +329,8 @@ pub(super) fn reading(sequence: u64, code: &str, payload: &[u8]) -> Reading {
         payload: payload.to_vec().into(),
         time_named: false,
         labels: journal::Labels::default(),
+        marks: crate::journal::Marks::default(),
+        object: None,
     }
 }
 

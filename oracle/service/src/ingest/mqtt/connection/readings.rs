@@ -11,9 +11,8 @@ use super::super::wire::{Incoming, Version, WireError};
 use super::super::{refusal, reply};
 use super::{Connection, End, Peer};
 
-use crate::ingest::decode::Hints;
 use crate::ingest::intake::Taken;
-use crate::ingest::topic::{self, TopicError};
+use crate::ingest::topic::{self, Target, TopicError};
 
 /// A message that the journal is asked to keep.
 pub(super) struct Asked {
@@ -45,27 +44,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             self.on_status(publish, began).await;
             return Ok(());
         }
-        if v5 && publish.retain && self.hints(&publish.topic, properties).is_ok() {
+        if v5 && publish.retain && self.target(&publish.topic, properties).is_ok() {
             self.answer(&publish, began, Err(MessageRefusal::Retained));
             return Ok(());
         }
         let Incoming {
             qos, pkid, payload, ..
         } = publish;
-        let prepared = match self.hints(&publish.topic, properties) {
-            Ok(hints) => {
+        // Submitted here, one after the other, so that the journal has the order of the messages.
+        let submitted = match self.target(&publish.topic, properties) {
+            Ok(target) => {
                 let Peer {
                     device, thumbprint, ..
                 } = &self.peer;
                 let intake = &self.front.intake;
-                intake.prepare(device, *thumbprint, &hints, &payload).await
+                intake.take(device, *thumbprint, target, &payload).await
             }
             Err(error) => Err(error.into()),
-        };
-        // Submitted here, one after the other, so that the journal has the order of the messages.
-        let submitted = match prepared {
-            Ok(reading) => self.front.intake.submit(reading).await,
-            Err(error) => Err(error),
         };
         self.asking_bytes += payload.len();
         let place = self.large.take();
@@ -120,21 +115,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.asking.push_back(Box::pin(std::future::ready(asked)));
     }
 
-    pub(super) fn hints(
+    fn target(
         &self,
         topic: &[u8],
         properties: Option<&rumqttd::protocol::PublishProperties>,
-    ) -> Result<Hints, TopicError> {
-        let mut hints = topic::observations(&self.peer.device, topic)?;
-        if let Some(properties) = properties {
+    ) -> Result<Target, TopicError> {
+        let mut target = topic::target(&self.peer.device, topic)?;
+        if let Target::Reading(hints) = &mut target
+            && let Some(properties) = properties
+        {
             for (name, value) in &properties.user_properties {
-                topic::apply_property(&mut hints, name, value)?;
+                topic::apply_property(hints, name, value)?;
             }
             if let Some(content_type) = &properties.content_type {
                 hints.content_type = Some(content_type.clone());
             }
         }
-        Ok(hints)
+        Ok(target)
     }
 
     /// The intake has decided on the oldest message asked about.
