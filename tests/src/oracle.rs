@@ -73,6 +73,12 @@ pub struct OracleSettings {
     pub previous_keys: Vec<PathBuf>,
     /// Of an ingest process: the public keys of the processes that answer people.
     pub release_keys: Vec<PathBuf>,
+    /// Where it reaches its organisation's peer, `host:port`, if not where the peer is.
+    pub peer: Option<String>,
+    /// The folder of its journal, if not one of its own.
+    pub journal: Option<PathBuf>,
+    /// Whether it also has a port for devices without TLS, and one for health and metrics.
+    pub insecure: bool,
 }
 
 /// Where an oracle serves, as it said when it was ready.
@@ -87,6 +93,12 @@ pub struct OracleAddresses {
     /// REST over mutual TLS, `host:port`.
     #[serde(default)]
     pub rest: Option<String>,
+    /// MQTT without TLS, `host:port`.
+    #[serde(default)]
+    pub mqtt_insecure: Option<String>,
+    /// Health and metrics, `host:port`.
+    #[serde(default)]
+    pub health: Option<String>,
 }
 
 /// A running oracle.
@@ -261,7 +273,7 @@ impl Consortium {
             msp_dir = path(&identity.home.join("msp")),
             channel = quoted(&info.channel),
             chaincode = quoted(CHAINCODE),
-            peer = quoted(&own.peer.address),
+            peer = quoted(settings.peer.as_ref().unwrap_or(&own.peer.address)),
             peer_name = quoted(&own.peer.server_name),
             tls_ca = path(&own.peer.tls_ca_file),
             ipfs = quoted(&settings.ipfs_api),
@@ -270,15 +282,23 @@ impl Consortium {
 
     fn ingest_sections(&self, settings: &OracleSettings, home: &Path) -> Result<String> {
         let [_, port] = ports::kept(self.run_dir(), &settings.name)?;
+        let journal = match &settings.journal {
+            Some(folder) => folder.clone(),
+            None => home.join("journal"),
+        };
+        let insecure = match settings.insecure {
+            true => "insecure_listen = \"127.0.0.1:0\"\n\n[health]\nlisten = \"127.0.0.1:0\"\n",
+            false => "",
+        };
         Ok(format!(
             "[mqtt]\nlisten = \"127.0.0.1:{port}\"\nwebsocket_listen = \"127.0.0.1:0\"\n\
              certificate_file = {certificate}\nkey_file = {key}\n\
-             client_msp_dir = {device_msp}\n\n\
+             client_msp_dir = {device_msp}\n{insecure}\n\
              [journal]\ndir = {journal}\n\n",
             certificate = path(&home.join("mqtt/server.crt")),
             key = path(&home.join("mqtt/server.key")),
             device_msp = path(&self.organizations[settings.organization].msp_dir),
-            journal = path(&home.join("journal")),
+            journal = path(&journal),
         ))
     }
 

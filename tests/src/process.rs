@@ -229,18 +229,36 @@ impl Process {
         self.child.id()
     }
 
+    /// Makes the process stand still, as SIGSTOP does, until [`Process::go_on`].
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets the process go on after [`Process::pause`].
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn go_on(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        let pid = id.and_then(Pid::from_raw);
+        let pid = pid.with_context(|| format!("{} has ended", self.spec.name))?;
+        Ok(kill_process(pid, signal)?)
+    }
+
     /// Sends SIGTERM and waits for an orderly end, at most [`STOP_TIMEOUT`].
     ///
     /// # Errors
     /// When it had to be killed.
     pub async fn stop(mut self) -> Result<ExitStatus> {
-        let Some(id) = self.child.id() else {
-            return Ok(self.child.wait().await?);
-        };
-        if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
-            // It may have ended in the meantime, which is what is wanted.
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        // It may have ended in the meantime, which is what is wanted.
+        let _ = self.signal(Signal::TERM);
         match timeout(STOP_TIMEOUT, self.child.wait()).await {
             Ok(status) => Ok(status?),
             Err(_) => {

@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
+use crate::random::Random;
+
 /// Most Observations taken from a file.
 pub const READINGS_MAX: usize = 100_000;
 
@@ -64,7 +66,7 @@ const VITAL_SIGNS: [VitalSign; 4] = [
 /// arguments make equal readings.
 #[must_use]
 pub fn generate(patients: usize, count: usize, seed: u64) -> Vec<PatientReadings> {
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut random = Random::new(seed);
     let start = OffsetDateTime::UNIX_EPOCH + Duration::days(20_454);
     (0..patients)
         .map(|patient| PatientReadings {
@@ -81,10 +83,10 @@ pub fn generate(patients: usize, count: usize, seed: u64) -> Vec<PatientReadings
 }
 
 fn observation(sign: &VitalSign, at: OffsetDateTime, random: &mut Random) -> String {
-    let tenths = sign.usual_tenths + random.next() % (2 * sign.spread_tenths) - sign.spread_tenths;
+    let tenths = sign.usual_tenths + random.bits() % (2 * sign.spread_tenths) - sign.spread_tenths;
     let value = format!("{}.{}", tenths / 10, tenths % 10);
     let at = at.format(&Rfc3339).unwrap_or_default();
-    let id = format!("{:016x}", random.next());
+    let id = format!("{:016x}", random.bits());
     // Written by hand so that the bytes are stable: this text is what has to come back.
     format!(
         r#"{{"resourceType":"Observation","id":"{id}","status":"final","category":[{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"vital-signs"}}]}}],"code":{{"coding":[{{"system":"http://loinc.org","code":"{}","display":"{}"}}]}},"effectiveDateTime":"{at}","valueQuantity":{{"value":{value},"unit":"{}","system":"http://unitsofmeasure.org","code":"{}"}}}}"#,
@@ -145,18 +147,6 @@ struct Resource {
 #[derive(Deserialize)]
 struct Subject {
     reference: String,
-}
-
-/// Xorshift64: repeatable, and good enough for made-up heart rates.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! `salus-bench`: measures sealing against OpenSSL, and what consent costs as a ledger grows.
+//! `salus-bench`: measures sealing against OpenSSL, what consent costs as a ledger grows, and taking
+//! readings in beside mosquitto.
 //!
 //! Results are printed as Markdown and are for people: no test depends on them.
 
 mod consent;
+mod ingest;
 mod openssl;
 mod seal;
 mod stopwatch;
@@ -10,13 +12,13 @@ mod stopwatch;
 use std::{
     fs,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
-/// Measures sealing against OpenSSL, and what consent costs as a ledger grows.
+/// Measures sealing against OpenSSL, what consent costs as a ledger grows, and taking readings in.
 #[derive(Parser)]
 #[command(name = "salus-bench")]
 struct Arguments {
@@ -33,6 +35,8 @@ enum What {
     Seal(seal::Options),
     /// Gives, decides and lists on ledgers of growing size.
     Consent(consent::Options),
+    /// Takes readings in until they are durable and until they are committed; beside it, mosquitto.
+    Ingest(ingest::Options),
     /// One object in a process of its own, whose memory is then its own; `seal` calls this.
     #[command(hide = true)]
     SealOnce(seal::memory::Once),
@@ -43,6 +47,9 @@ fn main() -> Result<()> {
     let report = match &arguments.what {
         What::Seal(options) => seal::run(options)?,
         What::Consent(options) => consent::run(options)?,
+        What::Ingest(options) => {
+            ingest::run(options, arguments.out.as_deref().and_then(Path::parent))?
+        }
         What::SealOnce(once) => once.run()?,
     };
     io::stdout().write_all(report.as_bytes())?;

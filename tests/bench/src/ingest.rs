@@ -1,0 +1,271 @@
+//! Taking readings in: how many a second until they are durable and until they are on the ledger,
+//! beside mosquitto; and what uploading costs each process by the size of a record.
+//!
+//! The same client talks MQTT 5 at QoS 1 without TLS to both brokers, so that neither pays for a
+//! handshake or a cipher. Mosquitto keeps its data on the same disk but acknowledges what is only
+//! in memory, and nobody subscribes, which is as fast as it gets. The oracle acknowledges what it
+//! has encrypted and fsynced, and then seals, stores and registers it on the embedded network, on
+//! the same processors.
+
+mod load;
+mod mosquitto;
+mod packets;
+mod plot;
+mod stage;
+mod uploads;
+mod usage;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use self::{
+    load::{Content, Load, Outcome, Pace},
+    mosquitto::Mosquitto,
+    stage::Stage,
+    uploads::Measured,
+};
+use crate::stopwatch::median;
+
+/// How to measure.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Folder on the disk that is to be measured; the system's folder for temporary files if absent.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Bytes of a reading.
+    #[arg(long, value_delimiter = ',', default_values_t = [128, 1_000, 65_536])]
+    sizes: Vec<usize>,
+    /// Devices that publish at once.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 5_000])]
+    connections: Vec<usize>,
+    /// Seconds of load in each measurement.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Rounds, each of which measures both brokers; the tables have the medians.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Minutes of full load after which the oracle's memory is looked at once more; 0 for none.
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// Uploads of each size for the figures of memory and processor time; 0 for none.
+    #[arg(long, default_value_t = 20)]
+    uploads: usize,
+}
+
+/// Measures and writes the tables; the plots go beside the report.
+pub(crate) fn run(options: &Options, figures: Option<&Path>) -> Result<String> {
+    ensure!(options.rounds > 0, "at least one round");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(measure(options, figures))
+}
+
+async fn measure(options: &Options, figures: Option<&Path>) -> Result<String> {
+    usage::allow_many_files()?;
+    let folder = match &options.dir {
+        Some(dir) => tempfile::tempdir_in(dir)?,
+        None => tempfile::tempdir()?,
+    };
+    let mut report = String::from("# Taking readings in\n\n");
+    let compared = Mosquitto::is_here();
+    if !compared {
+        report.push_str("`mosquitto` is not installed: nothing to compare with.\n\n");
+    }
+    let devices = options.connections.iter().copied().max().unwrap_or(1);
+    let mut stage = Stage::set(&folder.path().join("salus"), devices).await?;
+    let mut bench = Bench {
+        options,
+        mosquitto: match compared {
+            true => Some(Mosquitto::start(&folder.path().join("mosquitto")).await?),
+            false => None,
+        },
+        first_seq: 0,
+    };
+    report.push_str(
+        "| devices | reading | durable/s | mosquitto/s | ratio | p50 ms | p99 ms | p99 ms at half \
+         load | oracle µs/reading | mosquitto µs/reading | committed/s | oracle MiB |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for &connections in &options.connections {
+        for &size in &options.sizes {
+            report.push_str(&bench.row(&mut stage, connections, size).await?);
+        }
+    }
+    report.push('\n');
+    if options.minutes > 0 {
+        report.push_str(&bench.steady(&mut stage).await?);
+    }
+    if let Some(mosquitto) = bench.mosquitto.take() {
+        mosquitto.stop().await?;
+    }
+    if options.uploads > 0 {
+        let measured = uploads::measure(&stage, options.uploads, bench.first_seq).await?;
+        report.push_str(&measured.tables(options.uploads)?);
+        if let Some(folder) = figures {
+            draw(folder, &measured)?;
+        }
+    }
+    stage.strike().await?;
+    Ok(report)
+}
+
+/// Writes `uploading-memory.svg` and the like into a folder.
+fn draw(folder: &Path, measured: &Measured) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for (what, figures) in [
+        ("uploading", &measured.uploading),
+        ("sharing", &measured.sharing),
+    ] {
+        for (of, unit, series) in [
+            ("memory", "MiB", &figures.memory),
+            ("processor time", "ms a record", &figures.processor),
+        ] {
+            let title = format!("Average {of} of {what}");
+            let svg = plot::draw(&title, unit, &Measured::sizes(), series)?;
+            let name = format!("{what}-{}.svg", of.replace(' ', "-"));
+            fs::write(folder.join(name), svg)?;
+        }
+    }
+    Ok(())
+}
+
+struct Bench<'a> {
+    options: &'a Options,
+    mosquitto: Option<Mosquitto>,
+    /// Sequence numbers from here on have not been used.
+    first_seq: u64,
+}
+
+/// What one cell of the table came to, one entry a round.
+#[derive(Default)]
+struct Cell {
+    durable: Vec<f64>,
+    theirs: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    half_p99: Vec<f64>,
+    micros: Vec<f64>,
+    their_micros: Vec<f64>,
+    committed: Vec<f64>,
+}
+
+impl Bench<'_> {
+    async fn row(&mut self, stage: &mut Stage, connections: usize, size: usize) -> Result<String> {
+        let mut cell = Cell::default();
+        for _ in 0..self.options.rounds {
+            self.round(stage, connections, size, &mut cell).await?;
+        }
+        let compared = self.mosquitto.is_some();
+        let shown = |value: f64, decimals: usize| match compared {
+            true => format!("{value:.decimals$}"),
+            false => "–".to_owned(),
+        };
+        let (durable, theirs) = (median(&cell.durable), median(&cell.theirs));
+        let mut row = String::new();
+        writeln!(
+            row,
+            "| {connections} | {size} B | {durable:.0} | {} | {} | {:.1} | {:.1} | {:.1} | {:.0} | {} | {:.0} | {:.0} |",
+            shown(theirs, 0),
+            shown(durable / theirs, 2),
+            median(&cell.p50),
+            median(&cell.p99),
+            median(&cell.half_p99),
+            median(&cell.micros),
+            shown(median(&cell.their_micros), 0),
+            median(&cell.committed),
+            stage.oracle_resident() as f64 / f64::from(1 << 20),
+        )?;
+        Ok(row)
+    }
+
+    async fn round(
+        &mut self,
+        stage: &mut Stage,
+        connections: usize,
+        size: usize,
+        cell: &mut Cell,
+    ) -> Result<()> {
+        if let Some(mosquitto) = &self.mosquitto {
+            let load = load(self.options, mosquitto.address(), connections, size);
+            let before = mosquitto.processor_seconds();
+            let outcome = load::play(&load, stage.devices(), self.first_seq).await?;
+            let used = mosquitto.processor_seconds() - before;
+            self.first_seq = outcome.next_seq;
+            cell.theirs.push(outcome.per_second());
+            cell.their_micros.push(outcome.micros_each(used));
+        }
+        let load = load(self.options, stage.mqtt(), connections, size);
+        let (processor, registered) = (stage.oracle_processor(), stage.registered().await?);
+        let outcome = self.play(&load, stage).await?;
+        let began = outcome.began;
+        stage.until_idle().await?;
+        let committed = stage.registered().await? - registered;
+        cell.committed
+            .push(committed / began.elapsed().as_secs_f64());
+        // What the oracle used until everything was on the ledger.
+        let used = stage.oracle_processor() - processor;
+        cell.durable.push(outcome.per_second());
+        cell.p50.push(outcome.millis(0.5));
+        cell.p99.push(outcome.millis(0.99));
+        cell.micros.push(outcome.micros_each(used));
+        let paced = Load {
+            pace: Pace::PerSecond(outcome.per_second() / 2.0),
+            ..load
+        };
+        let outcome = self.play(&paced, stage).await?;
+        cell.half_p99.push(outcome.millis(0.99));
+        stage.until_idle().await
+    }
+
+    async fn play(&mut self, load: &Load, stage: &Stage) -> Result<Outcome> {
+        let outcome = load::play(load, stage.devices(), self.first_seq).await?;
+        self.first_seq = outcome.next_seq;
+        Ok(outcome)
+    }
+
+    /// Full load for minutes: memory must stay where it is.
+    async fn steady(&mut self, stage: &mut Stage) -> Result<String> {
+        const CONNECTIONS: usize = 100;
+        const SIZE: usize = 128;
+        let mut text = String::from(
+            "Full load of 100 devices with 128 B readings:\n\n\
+             | minute | durable/s | oracle MiB | journal MiB |\n|---|---|---|---|\n",
+        );
+        for minute in 1..=self.options.minutes {
+            let load = Load {
+                lasts: Duration::from_secs(60),
+                ..load(self.options, stage.mqtt(), CONNECTIONS, SIZE)
+            };
+            let outcome = self.play(&load, stage).await?;
+            writeln!(
+                text,
+                "| {minute} | {:.0} | {:.0} | {:.0} |",
+                outcome.per_second(),
+                stage.oracle_resident() as f64 / f64::from(1 << 20),
+                stage.metric("salus_journal_bytes").await? / f64::from(1 << 20),
+            )?;
+        }
+        text.push('\n');
+        stage.until_idle().await?;
+        Ok(text)
+    }
+}
+
+fn load(options: &Options, address: &str, connections: usize, size: usize) -> Load {
+    Load {
+        address: address.to_owned(),
+        connections,
+        size,
+        lasts: Duration::from_secs(options.seconds),
+        pace: Pace::Full,
+        content: Content::Readings,
+    }
+}
