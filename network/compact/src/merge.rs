@@ -19,7 +19,7 @@ pub(crate) enum Source<'a> {
     /// What the logs held.
     Logs(std::slice::Iter<'a, Entry>),
     /// Tables that follow each other.
-    Tables(Run),
+    Tables(Box<Run>),
 }
 
 impl Source<'_> {

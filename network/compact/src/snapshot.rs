@@ -133,7 +133,7 @@ impl Snapshot {
             }
         }
         let runs = levels.into_iter().map(Run::new);
-        sources.extend(runs.map(Source::Tables));
+        sources.extend(runs.map(|run| Source::Tables(Box::new(run))));
         Live::of(sources)
     }
 

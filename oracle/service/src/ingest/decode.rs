@@ -126,7 +126,7 @@ pub enum DecodeError {
         /// Which, from 0.
         index: usize,
         /// What is wrong with it.
-        error: Box<DecodeError>,
+        error: Box<Self>,
     },
     /// Content that is not of the media type it was sent as.
     #[error("the content is not what its content type says")]

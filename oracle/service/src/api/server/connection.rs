@@ -84,11 +84,8 @@ pub(super) async fn serve<I, F, R>(
                     close_counted("idle");
                     connection.as_mut().graceful_shutdown();
                 }
-                Some(Overdue::Idle) => {
-                    if last_call.elapsed() >= patience.idle {
-                        return;
-                    }
-                }
+                Some(Overdue::Idle) if last_call.elapsed() >= patience.idle => return,
+                Some(Overdue::Idle) => {}
                 Some(Overdue::Stalled) => {
                     close_counted("stalled");
                     return;
