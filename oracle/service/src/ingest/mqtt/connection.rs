@@ -167,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 self.put(reply::goodbye(code, name));
             }
             if self.flush().await.is_ok() {
-                linger(&mut self.stream).await;
+                Box::pin(linger(&mut self.stream)).await;
             }
         } else {
             drop(self.flush().await);
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     async fn begin(&mut self, welcome: Packet) -> Result<(), End> {
         if self.peer.lease.resumed {
-            self.open_link().await?;
+            Box::pin(self.open_link()).await?;
         }
         self.put(welcome);
         self.send_unacknowledged();
@@ -249,19 +249,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 () = leave.cancelled() => {
                     Err(End::Tell(DisconnectReasonCode::SessionTakenOver, "session-taken-over"))
                 }
-                Some(asked) = self.asking.next() => self.answered(asked).await,
+                Some(asked) = self.asking.next() => Box::pin(self.answered(asked)).await,
                 place = wait_maybe(&mut self.large_wait) => {
                     self.large_wait = None;
                     self.large = place;
                     self.packet_began = Some(Instant::now());
                     Ok(())
                 }
-                held = held_maybe(&mut self.held) => self.pace(held.publish, held.paid).await,
+                held = held_maybe(&mut self.held) => {
+                    Box::pin(self.pace(held.publish, held.paid)).await
+                }
                 // Before the reading, so that a device that never pauses is checked nevertheless.
-                _ = recheck.tick() => self.recheck().await,
+                _ = recheck.tick() => Box::pin(self.recheck()).await,
                 () = changed.notified() => self.recheck().await,
                 message = next_message(&mut self.link), if room => match message {
-                    Ok(message) => self.deliver(message).await,
+                    Ok(message) => Box::pin(self.deliver(message)).await,
                     Err(_) => Err(End::Tell(DisconnectReasonCode::UnspecifiedError, "delivery-failed")),
                 },
                 read = self.stream.read_buf(&mut self.input), if may_read => match read {
@@ -303,7 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error) => {
-                    self.letter_for_packet(error).await;
+                    Box::pin(self.letter_for_packet(error)).await;
                     return Err(error.into());
                 }
             };
@@ -320,11 +322,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             let packet = match frame.decode(self.peer.version) {
                 Ok(packet) => packet,
                 Err(error) => {
-                    self.letter_for_packet(error).await;
+                    Box::pin(self.letter_for_packet(error)).await;
                     return Err(error.into());
                 }
             };
-            self.on_packet(packet).await?;
+            // What a packet needs while it is worked on is not kept for the time between packets.
+            Box::pin(self.on_packet(packet)).await?;
             // A message on its way to the disk has taken its place along.
             if self.held.is_none() {
                 self.large = None;

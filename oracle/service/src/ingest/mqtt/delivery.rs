@@ -5,6 +5,7 @@
 //! acknowledgements in order and only those that are due, `ready` only once per `Unschedule`, and nothing at all
 //! after a link was closed. A router that dies nevertheless is noticed by [`RouterWatch`]; the process then ends.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -124,6 +125,8 @@ impl Delivery {
         let build = Arc::clone(&self.build);
         let built = tokio::task::spawn_blocking(move || build(&name, clean)).await;
         let (tx, rx, notification) = built.map_err(|_| DeliveryError)??;
+        // Made for 200 packets, of which a device sends two or three. The others of its buffers cannot be reached.
+        *tx.buffer() = VecDeque::new();
         let present = match Option::<Packet>::from(notification) {
             Some(Packet::ConnAck(ack, _)) => ack.session_present,
             _ => return Err(DeliveryError),

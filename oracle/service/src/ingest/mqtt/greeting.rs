@@ -81,7 +81,7 @@ where
                 tracing::info!(?error, "no CONNECT");
                 if matches!(error, Some(WireError::Version)) {
                     let answer = reply::wrong_version();
-                    send(&front, &mut stream, Version::V4, answer).await;
+                    Box::pin(send(&front, &mut stream, Version::V4, answer)).await;
                 }
                 return None;
             }
@@ -94,15 +94,13 @@ where
     let version = greeting.version;
     let seat = Arc::clone(&front.seats).try_acquire_owned();
     let admitted = match &seat {
-        Ok(_) => admit(&front, identity, greeting, packet_bytes).await,
+        Ok(_) => Box::pin(admit(&front, identity, greeting, packet_bytes)).await,
         Err(_) => Err(ConnectRefusal::Busy),
     };
     match admitted {
         Ok((peer, welcome)) => {
             drop(handshake);
-            Connection::new(front, stream, input, peer)
-                .serve(welcome)
-                .await
+            Box::pin(Connection::new(front, stream, input, peer).serve(welcome)).await
         }
         Err(refusal) => {
             metrics::counter!("salus_mqtt_connects_refused_total", "reason" => refusal.name())
@@ -111,7 +109,7 @@ where
             // Who was refused and stays on the line counts as unfinished, so that such are bounded, too.
             drop(seat);
             let answer = reply::unwelcome(refusal, version);
-            send(&front, &mut stream, version, answer).await;
+            Box::pin(send(&front, &mut stream, version, answer)).await;
             drop(handshake);
             None
         }

@@ -345,25 +345,31 @@ fn admit(front: &Arc<Front>, connections: &mut JoinSet<()>, stream: TcpStream, w
         return;
     };
     let front = Arc::clone(front);
+    // Each way and each stage has a place of its own, so that a connection without TLS does not take that of one with,
+    // nor an idle one what a handshake takes.
     connections.spawn(async move {
         let kept = Arc::clone(&front);
         let will = match way {
             Way::Insecure => {
                 let bytes = front.limits.packet_bytes;
-                greeting::welcome(front, stream, Identity::ByClientId, permit, bytes).await
+                let identity = Identity::ByClientId;
+                Box::pin(greeting::welcome(front, stream, identity, permit, bytes)).await
             }
             Way::Tls(acceptor) => {
-                let Some((stream, identity)) = handshake(&front, acceptor, stream).await else {
+                let shaken = Box::pin(handshake(&front, acceptor, stream)).await;
+                let Some((stream, identity)) = shaken else {
                     return;
                 };
                 let bytes = front.limits.packet_bytes;
-                greeting::welcome(front, stream, identity, permit, bytes).await
+                Box::pin(greeting::welcome(front, stream, identity, permit, bytes)).await
             }
-            Way::WebSocket(acceptor) => over_websocket(front, acceptor, stream, permit).await,
+            Way::WebSocket(acceptor) => {
+                Box::pin(over_websocket(front, acceptor, stream, permit)).await
+            }
         };
         // The connection is gone with all its places.
         if let Some(will) = will {
-            will.publish(kept).await;
+            Box::pin(will.publish(kept)).await;
         }
     });
 }
@@ -405,8 +411,9 @@ async fn over_websocket(
         metrics::counter!("salus_mqtt_turned_away_total").increment(1);
         return None;
     };
-    let (stream, identity) = handshake(&front, acceptor, stream).await?;
-    let accepted = tokio::time::timeout(front.limits.handshake, websocket::accept(stream));
+    let (stream, identity) = Box::pin(handshake(&front, acceptor, stream)).await?;
+    let accepted = Box::pin(websocket::accept(stream));
+    let accepted = tokio::time::timeout(front.limits.handshake, accepted);
     let accepted = tokio::select! {
         () = front.stopping.cancelled() => return None,
         accepted = accepted => accepted,
@@ -414,7 +421,7 @@ async fn over_websocket(
     match accepted {
         Ok(Ok(stream)) => {
             let bytes = front.limits.packet_bytes.min(websocket::PACKET_BYTES_MAX);
-            return greeting::welcome(front, stream, identity, permit, bytes).await;
+            return Box::pin(greeting::welcome(front, stream, identity, permit, bytes)).await;
         }
         Ok(Err(error)) => tracing::info!(%error, "no WebSocket"),
         Err(_) => tracing::info!("the request for a WebSocket took too long"),

@@ -89,6 +89,8 @@ fn place(slots: &mut Vec<Slot>, now: Instant) -> Option<usize> {
         return Some(free);
     }
     if slots.len() < SLOTS_MAX {
+        // Nearly every device has one.
+        slots.reserve_exact(1);
         slots.push(Slot::default());
         return Some(slots.len() - 1);
     }

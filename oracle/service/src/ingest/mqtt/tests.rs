@@ -3,6 +3,7 @@
 mod bounds;
 mod certificates;
 mod events;
+mod memory;
 mod rates;
 mod refusals;
 mod sessions;
