@@ -28,9 +28,9 @@ use crate::support::{Running, is_here};
 
 /// Patients who are looked after at once: on real Fabric they share blocks, whose time is most of
 /// what a read takes there.
-const AT_ONCE: usize = 23;
+const AT_ONCE: usize = 8;
 /// Rows of one patient that are asked at once.
-const ROWS_AT_ONCE: usize = 4;
+const ROWS_AT_ONCE: usize = 3;
 /// One Consent of each kind, for where all take too long.
 const ONE_OF_EACH_KIND: [&str; 5] = [
     "basic-treat-infant",
