@@ -4,12 +4,14 @@
 //! leaf made on the way. The journal then gets the reading. A crash in between has the start do it again; the
 //! journal knows the reading then.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use contract_interface::segment::SegmentItem;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ObjectError;
@@ -63,61 +65,75 @@ impl Objects {
         };
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Objects that could not be read; all wait equally long, so the first is due first.
+        let mut again: VecDeque<(Instant, ObjectName)> = VecDeque::new();
         loop {
+            let due = again.front().map(|(at, _)| *at);
             let step = async {
                 tokio::select! {
-                    Some(name) = complete_rx.recv() => self.complete(&parts, &name).await,
-                    _ = interval.tick() => self.give_up(&parts).await,
+                    Some(name) = complete_rx.recv() => self.complete(&parts, name).await,
+                    () = until(due) => match again.pop_front() {
+                        Some((_, name)) => self.complete(&parts, name).await,
+                        None => Ok(None),
+                    },
+                    _ = interval.tick() => self.give_up(&parts).await.map(|()| None),
                 }
             };
-            tokio::select! {
+            let done = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                done = step => if let Err(error) = done {
+                done = step => done,
+            };
+            match done {
+                Ok(unreadable) => {
+                    again.extend(unreadable.map(|name| (Instant::now() + RETRY, name)));
+                }
+                Err(error) => {
                     // The writer has failed, which ends the process, or the journal has.
                     tracing::error!(%error, "objects are not looked after any more");
-                    stop.cancelled().await;
-                    return;
-                },
+                    return stop.cancelled().await;
+                }
             }
         }
     }
 
-    /// Checks one object and hands it to the journal.
-    async fn complete(&self, parts: &Parts, name: &ObjectName) -> Result<(), ObjectError> {
-        loop {
-            let Some(reader) = self.reader(name) else {
-                return Ok(());
-            };
-            let began = std::time::Instant::now();
-            let checking = tokio::task::spawn_blocking(move || check(&reader)).await;
-            let checked = match checking {
-                Ok(Ok(checked)) => checked,
-                Ok(Err(error)) => {
-                    tracing::error!(device = name.device, %error, "an object cannot be read, trying again");
-                    tokio::time::sleep(RETRY).await;
-                    continue;
-                }
-                Err(error) => {
-                    tracing::error!(device = name.device, %error, "checking an object broke");
-                    return self.refuse(parts, name, "object-unreadable").await;
-                }
-            };
-            metrics::histogram!("salus_object_check_seconds").record(began.elapsed().as_secs_f64());
-            return match checked {
-                Checked::Right(reading) => self.hand_over(parts, name, *reading).await,
-                Checked::Damaged(chunks) => {
-                    tracing::error!(
-                        device = name.device,
-                        chunks = chunks.len(),
-                        "chunks are damaged on the disk and asked for again"
-                    );
-                    self.ask(|answer| Command::Forget(name.clone(), chunks, answer))
-                        .await
-                }
-                Checked::Wrong(reason) => self.refuse(parts, name, reason).await,
-            };
+    /// Checks one object and hands it to the journal; it comes back if it cannot be read now.
+    async fn complete(
+        &self,
+        parts: &Parts,
+        name: ObjectName,
+    ) -> Result<Option<ObjectName>, ObjectError> {
+        let Some(reader) = self.reader(&name) else {
+            return Ok(None);
+        };
+        let began = Instant::now();
+        let checking = tokio::task::spawn_blocking(move || check(&reader)).await;
+        let checked = match checking {
+            Ok(Ok(checked)) => checked,
+            Ok(Err(error)) => {
+                tracing::error!(device = name.device, %error, "an object cannot be read, trying again");
+                return Ok(Some(name));
+            }
+            Err(error) => {
+                tracing::error!(device = name.device, %error, "checking an object broke");
+                Checked::Wrong("object-unreadable")
+            }
+        };
+        metrics::histogram!("salus_object_check_seconds").record(began.elapsed().as_secs_f64());
+        match checked {
+            Checked::Right(reading) => self.hand_over(parts, &name, *reading).await?,
+            Checked::Damaged(chunks) => {
+                tracing::error!(
+                    device = name.device,
+                    chunks = chunks.len(),
+                    "chunks are damaged on the disk and asked for again"
+                );
+                self.ask(|answer| Command::Forget(name, chunks, answer))
+                    .await?;
+            }
+            Checked::Wrong(reason) => self.refuse(parts, &name, reason).await?,
         }
+        Ok(None)
     }
 
     async fn hand_over(
@@ -217,6 +233,13 @@ impl Objects {
             }
         }
         Ok(())
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 
