@@ -2,6 +2,7 @@
 
 mod consent;
 mod directory;
+mod enrolment;
 mod evidence;
 mod operation;
 mod oversight;
@@ -16,6 +17,7 @@ use sealed_object::PrivateKey;
 use serde::Deserialize;
 
 pub use directory::Registered;
+pub use enrolment::{EnrolmentRequest, EnrolmentToken};
 pub use operation::{DeadLetter, DeadLetters, Job, WaitingReadings};
 pub use oversight::AccessExplained;
 pub use records::{HeldWraps, RecordSubmitted, Submission};

@@ -41,6 +41,33 @@ pub(crate) struct Http {
 impl Http {
     pub(crate) fn new(profile: &Profile) -> Result<Self, ClientError> {
         let tls = tls_config(&profile.oracle_ca_file, &profile.msp_dir)?;
+        Ok(Self::over(tls, &profile.oracle_url))
+    }
+
+    /// Requests of nobody in particular: what else they show must say who asks.
+    pub(crate) fn without_certificate(url: &str, ca_file: &Path) -> Result<Self, ClientError> {
+        let roots = roots(&read(ca_file)?).map_err(|problem| identity(ca_file, &problem))?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| identity(ca_file, &error.to_string()))?;
+        let tls = builder.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self::over(tls, url))
+    }
+
+    /// Requests of who has the certificate and key in one PEM file.
+    pub(crate) fn with_certificate(
+        url: &str,
+        ca_file: &Path,
+        pem_file: &Path,
+    ) -> Result<Self, ClientError> {
+        let pem = Zeroizing::new(read(pem_file)?);
+        let tls = client_config(&read(ca_file)?, &pem, &pem)
+            .map_err(|problem| identity(pem_file, &problem))?;
+        Ok(Self::over(tls, url))
+    }
+
+    fn over(tls: ClientConfig, url: &str) -> Self {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_only()
@@ -48,10 +75,10 @@ impl Http {
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector.build());
-        Ok(Self {
-            base: profile.oracle_url.as_str().into(),
+        Self {
+            base: url.trim_end_matches('/').into(),
             client,
-        })
+        }
     }
 
     /// Gets JSON. `query` members that are `None` are left out.
@@ -278,13 +305,7 @@ pub(crate) fn client_config(
     certificate: &[u8],
     key: &[u8],
 ) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(ca) {
-        let root = root.map_err(|error| format!("the CA file is not PEM: {error}"))?;
-        roots
-            .add(root)
-            .map_err(|error| format!("the CA file: {error}"))?;
-    }
+    let roots = roots(ca)?;
     let chain = CertificateDer::pem_slice_iter(certificate)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| format!("the certificate is not PEM: {error}"))?;
@@ -297,6 +318,17 @@ pub(crate) fn client_config(
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)
         .map_err(|error| error.to_string())
+}
+
+fn roots(ca: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(ca) {
+        let root = root.map_err(|error| format!("the CA file is not PEM: {error}"))?;
+        roots
+            .add(root)
+            .map_err(|error| format!("the CA file: {error}"))?;
+    }
+    Ok(roots)
 }
 
 /// The signing identity of an MSP folder.

@@ -12,6 +12,7 @@
 mod client;
 pub mod consent;
 pub mod custody;
+pub mod enrolment;
 pub mod erasing;
 mod error;
 pub mod evidence;
@@ -26,8 +27,8 @@ pub mod signing;
 pub mod trust;
 
 pub use client::{
-    AccessExplained, Client, DeadLetter, DeadLetters, HeldWraps, Job, RecordSubmitted, Recorded,
-    Registered, Submission, WaitingReadings,
+    AccessExplained, Client, DeadLetter, DeadLetters, EnrolmentRequest, EnrolmentToken, HeldWraps,
+    Job, RecordSubmitted, Recorded, Registered, Submission, WaitingReadings,
 };
 pub use error::{ClientError, Problem};
 pub use opening::{OpenedRecord, SealedRecord};

@@ -2,6 +2,7 @@
 
 mod consent;
 mod device;
+mod devices;
 mod evidence;
 mod forms;
 mod operation;
@@ -17,6 +18,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use consent::*;
 pub(crate) use device::*;
+pub(crate) use devices::*;
 pub(crate) use evidence::*;
 pub(crate) use forms::Until;
 pub(crate) use operation::*;
@@ -156,6 +158,16 @@ mod tests {
             "dead-letters retry all",
             "dead-letters drop ID --lose-the-readings",
             "peers compact /var/hyperledger/production",
+            "devices enrol --device hr-1 --patient ID --lifetime 30m --out f",
+            "devices token --device hr-1",
+            "devices bind --device hr-1 --patient ID --from 2026-01-01T00:00:00Z",
+            "devices unbind --device hr-1",
+            "devices suspend --device hr-1",
+            "devices resume --device hr-1",
+            "devices revoke --device hr-1 --since 2026-01-01T00:00:00Z",
+            "devices show --device hr-1",
+            "device enrol --device hr-1 --oracle https://o:1 --ca-file f --token-file - --folder d",
+            "device renew --device hr-1 --oracle https://o:1 --ca-file f --folder d",
         ] {
             assert!(parse(good).is_ok(), "{good}: {:?}", parse(good));
         }
@@ -185,6 +197,9 @@ mod tests {
             "dead-letters retry some",
             "dead-letters drop ID",
             "dead-letters drop all --lose-the-readings",
+            "devices enrol --device hr-1",
+            "devices enrol --device hr-1 --patient ID --lifetime 2026-01-01T00:00:00Z",
+            "device enrol --device hr-1 --oracle https://o:1 --ca-file f --folder d --token x",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result};
 use contract_interface::{
-    DelegationId, PageRequest, ParticipantId, Pseudonym, RevokeDelegation,
-    access::{Delegation, DelegationEntry, DelegationFilter, Power},
+    Decision, DelegationId, PageRequest, ParticipantId, Pseudonym, RevokeDelegation,
+    access::{Delegation, DelegationEntry, DelegationFilter, GrantFilter, GrantStatus, Power},
 };
 use salus::{Client, Custody, custody, signing};
 use serde_json::json;
@@ -134,6 +134,11 @@ pub(crate) async fn remove(client: &Client, args: &GuardiansRemove, out: Output)
         .find(|entry| entry.delegation.delegation_id == args.delegation)
         .with_context(|| format!("the patient has no delegation {}", args.delegation))?;
     let guardian = entry.delegation.guardian;
+    // The end of each tells its holder; who is no patient leaves that to the patient.
+    let revoked = match (args.end_grants, args.patient) {
+        (true, None) => revoke_given_under(client, patient, args.delegation).await?,
+        _ => 0,
+    };
     let recorded = client
         .revoke_delegation(RevokeDelegation {
             delegation_id: args.delegation,
@@ -148,11 +153,39 @@ pub(crate) async fn remove(client: &Client, args: &GuardiansRemove, out: Output)
         "; what it permitted stays: salus grants list"
     };
     out.recorded(
-        &[("delegation_id", &args.delegation.to_string())],
+        &[
+            ("delegation_id", &args.delegation.to_string()),
+            ("grants_revoked", &revoked.to_string()),
+        ],
         &recorded,
         &format!("{guardian} no longer acts for the patient{ended}"),
     )?;
     Ok(())
+}
+
+/// Revokes the standing permits that a guardian gave for a patient, the caller, under a delegation;
+/// how many.
+async fn revoke_given_under(
+    client: &Client,
+    patient: Pseudonym,
+    delegation: DelegationId,
+) -> Result<usize> {
+    let filter = GrantFilter {
+        patient: Some(patient),
+        ..GrantFilter::default()
+    };
+    let given = client.grants(filter).await?;
+    let standing = given.iter().filter(|entry| {
+        entry.delegation_id == Some(delegation)
+            && entry.status == GrantStatus::Active
+            && entry.grant.rule.decision == Decision::Permit
+    });
+    let mut revoked = 0;
+    for entry in standing {
+        client.revoke_grant(entry.grant.grant_id, None).await?;
+        revoked += 1;
+    }
+    Ok(revoked)
 }
 
 /// The patient that is named, or the caller.

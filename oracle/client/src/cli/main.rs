@@ -8,11 +8,13 @@ mod consents;
 mod dead_letters;
 mod devices;
 mod emergencies;
+mod enrolments;
 mod erasures;
 mod grants;
 mod guardians;
 mod jobs;
 mod keys;
+mod outbox;
 mod output;
 mod participants;
 mod peers;
@@ -21,6 +23,7 @@ mod publish;
 mod reads;
 mod recipients;
 mod records;
+mod simulate;
 mod submissions;
 mod terminal;
 mod verify;
@@ -30,6 +33,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
+use contract_interface::Status;
 use salus::{Client, ClientError, Profile, publish::PublishError};
 
 use crate::{
@@ -87,6 +91,9 @@ async fn run(args: &Salus) -> Result<()> {
         Command::Device(DeviceCommand::PublishObject(publish)) => {
             publish::publish_object(publish, out).await
         }
+        Command::Device(DeviceCommand::Simulate(fleet)) => simulate::simulate(fleet, out).await,
+        Command::Device(DeviceCommand::Enrol(enrol)) => enrolments::enrol(enrol, out).await,
+        Command::Device(DeviceCommand::Renew(renew)) => enrolments::renew(renew, out).await,
         Command::Records(RecordsCommand::SignRead(sign)) => {
             records::sign_read(&profile(args)?, sign, out)
         }
@@ -122,7 +129,17 @@ async fn participants(client: &Client, command: &ParticipantsCommand, out: Outpu
 
 async fn devices(client: &Client, command: &DevicesCommand, out: Output) -> Result<()> {
     match command {
+        DevicesCommand::Enrol(enrol) => devices::enrol(client, enrol, out).await,
+        DevicesCommand::Token(token) => devices::token(client, token, out).await,
         DevicesCommand::Add(add) => devices::add(client, add, out).await,
+        DevicesCommand::Bind(bind) => devices::bind(client, bind, out).await,
+        DevicesCommand::Unbind(unbind) => devices::unbind(client, unbind, out).await,
+        DevicesCommand::Suspend(to) => {
+            devices::set_status(client, to, Status::Suspended, out).await
+        }
+        DevicesCommand::Resume(to) => devices::set_status(client, to, Status::Active, out).await,
+        DevicesCommand::Revoke(to) => devices::set_status(client, to, Status::Revoked, out).await,
+        DevicesCommand::Show { device } => devices::show(client, device, out).await,
         DevicesCommand::List => devices::list(client, out).await,
     }
 }
@@ -212,6 +229,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<outbox::RefusedAndKept>() {
+        return EXIT_REFUSED;
+    }
     if error.is::<erasures::Unfinished>() || error.is::<jobs::NotDone>() {
         return EXIT_UNREACHABLE;
     }

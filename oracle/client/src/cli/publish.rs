@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::{
     args::{DevicePublish, DevicePublishObject, Version},
+    outbox,
     output::Output,
 };
 
@@ -23,10 +24,6 @@ const MESSAGES_MAX: usize = 1_000_000;
 
 pub(crate) async fn publish(args: &DevicePublish, out: Output) -> Result<()> {
     let (host, port) = broker(&args.broker)?;
-    let mut messages = messages(&args.file, args.seq_start)?;
-    if args.sign {
-        sign(args, &mut messages)?;
-    }
     let options = Options {
         host,
         port,
@@ -39,6 +36,13 @@ pub(crate) async fn publish(args: &DevicePublish, out: Output) -> Result<()> {
         wait_for_receipts: args.wait_receipts,
         patience: Duration::from_secs(args.patience),
     };
+    if let Some(dir) = &args.buffer {
+        return outbox::buffered(args, &options, dir, out).await;
+    }
+    let mut messages = messages(&args.file, args.seq_start)?;
+    if args.sign {
+        sign(args, &mut messages)?;
+    }
     let published = publish::publish(&options, &messages).await?;
     let mut sentence = format!("{} readings acknowledged", published.acknowledged);
     for receipt in &published.receipts {
@@ -125,7 +129,7 @@ pub(crate) async fn publish_object(args: &DevicePublishObject, out: Output) -> R
     Ok(())
 }
 
-fn version(version: Version) -> MqttVersion {
+pub(crate) fn version(version: Version) -> MqttVersion {
     match version {
         Version::V3 => MqttVersion::V3,
         Version::V5 => MqttVersion::V5,
@@ -133,7 +137,7 @@ fn version(version: Version) -> MqttVersion {
 }
 
 /// The device as a signer.
-fn signer(certificate: &Path, key: &Path) -> Result<SigningIdentity> {
+pub(crate) fn signer(certificate: &Path, key: &Path) -> Result<SigningIdentity> {
     let read = |path: &Path| {
         std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
     };
@@ -157,7 +161,7 @@ fn sign(args: &DevicePublish, messages: &mut [Message]) -> Result<()> {
     Ok(())
 }
 
-fn broker(url: &str) -> Result<(String, u16)> {
+pub(crate) fn broker(url: &str) -> Result<(String, u16)> {
     const DEFAULT_PORT: u16 = 8883;
     let Some(address) = url.strip_prefix("mqtts://") else {
         bail!("{url} is not an address like mqtts://oracle.example.com:8883");
@@ -173,16 +177,19 @@ fn broker(url: &str) -> Result<(String, u16)> {
     }
 }
 
+/// A file of readings, or standard input.
+pub(crate) fn open_lines(file: &Path) -> Result<Box<dyn BufRead>> {
+    if file == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let opened =
+        std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Box::new(BufReader::new(opened)))
+}
+
 fn messages(file: &Path, seq_start: Option<u64>) -> Result<Vec<Message>> {
-    let reader: Box<dyn BufRead> = if file == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        let opened =
-            std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-        Box::new(BufReader::new(opened))
-    };
     let mut messages = Vec::new();
-    for line in reader.split(b'\n') {
+    for line in open_lines(file)?.split(b'\n') {
         let line = line?;
         if line.is_empty() {
             continue;

@@ -5,7 +5,9 @@
 //! private folder, so that the workspace has one TLS stack.
 
 mod bridge;
+mod courier;
 mod object;
+mod outbox;
 mod receipts;
 mod session;
 
@@ -14,7 +16,9 @@ use std::{path::PathBuf, time::Duration};
 use bytes::Bytes;
 use contract_interface::{DeviceId, RecordId};
 
+pub use courier::{Delivered, Event, deliver};
 pub use object::{CHUNK_BYTES_DEFAULT, OBJECT_BYTES_MAX, ObjectOptions, Progress, publish_object};
+pub use outbox::{OUTBOX_BYTES, Outbox, OutboxError, Outgoing};
 pub use receipts::{ReadingName, Receipt};
 
 /// Most messages that are on their way without an acknowledgement.
@@ -136,6 +140,9 @@ pub enum PublishError {
         /// Messages given.
         messages: usize,
     },
+    /// The readings cannot be kept on this machine's disk.
+    #[error(transparent)]
+    Outbox(OutboxError),
     /// A socket of this machine cannot be used.
     #[error("a local socket cannot be used")]
     Io(#[from] std::io::Error),

@@ -59,11 +59,17 @@ pub(super) struct Refusal {
     readings: Vec<ReadingName>,
 }
 
-#[derive(Deserialize)]
+/// A message on the receipts topic.
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Answer {
+pub(super) enum Answer {
     Receipt(Receipt),
     Refusal(Refusal),
+}
+
+/// Reads a message on the receipts topic; nothing if it is none.
+pub(super) fn read_answer(payload: &[u8]) -> Option<Answer> {
+    serde_json::from_slice(payload).ok()
 }
 
 /// The messages whose receipts are still to come.

@@ -158,7 +158,7 @@ impl Session<'_> {
     }
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// rumqttc's client of either version. What each message's topic carries differs: MQTT 5 has
 /// properties, 3.1.1 gets Eclipse Hono's property bag behind the topic.
@@ -201,7 +201,7 @@ impl Connection {
         Ok(())
     }
 
-    fn publish(&self, options: &Options, message: &Message) -> Result<(), BoxError> {
+    pub(super) fn publish(&self, options: &Options, message: &Message) -> Result<(), BoxError> {
         let topic = format!("v1/devices/{}/observations", options.device_id);
         let payload = message.payload.clone();
         match self {

@@ -7,11 +7,17 @@ use contract_interface::DeviceId;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeviceCommand {
+    /// Get the device's certificate for a key made here, with the one-time token made for it.
+    Enrol(DeviceEnrol),
+    /// Get a certificate for a new key, before the one that the device has ends.
+    Renew(DeviceRenew),
     /// Publish readings, one a line, until each is acknowledged.
     Publish(DevicePublish),
     /// Publish a file of up to 1 GiB as one record, in chunks, until it is committed on the ledger. Run
     /// again after it broke off, it sends what the oracle does not have.
     PublishObject(DevicePublishObject),
+    /// Be a fleet of devices that measure made-up patients: for tests and demonstrations.
+    Simulate(DeviceSimulate),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -22,6 +28,105 @@ pub(crate) enum Version {
     /// MQTT 5.
     #[value(name = "5")]
     V5,
+}
+
+/// Where a device enrols, and where what it gets is kept.
+#[derive(Debug, Args)]
+pub(crate) struct DevicePlace {
+    /// The device ID.
+    #[arg(long)]
+    pub(crate) device: DeviceId,
+    /// The oracle's REST API.
+    #[arg(long, value_name = "https://HOST:PORT")]
+    pub(crate) oracle: String,
+    /// CA of the oracle's certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: PathBuf,
+    /// The device's folder, made if need be: device.pem in it is certificate and key, for the
+    /// options --certificate and --key.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceEnrol {
+    #[command(flatten)]
+    pub(crate) place: DevicePlace,
+    /// The file with the token; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceRenew {
+    #[command(flatten)]
+    pub(crate) place: DevicePlace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceSimulate {
+    /// The devices: a folder each, named by the device ID, with device.pem in it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) fleet: PathBuf,
+    /// The oracle's broker.
+    #[arg(
+        long,
+        value_name = "mqtts://HOST:PORT",
+        required_unless_present = "print"
+    )]
+    pub(crate) broker: Option<String>,
+    /// CA of the broker's certificate (PEM).
+    #[arg(long, value_name = "FILE", required_unless_present = "print")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Devices that measure vital signs: heart rate, oxygen, breathing, temperature, blood pressure.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) vital_signs: usize,
+    /// Devices that record an electrocardiogram, in strips of sampled data.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) ecg: usize,
+    /// Devices that measure glucose.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) glucose: usize,
+    /// Readings of each device a minute.
+    #[arg(long, value_name = "N", default_value_t = 12.0, value_parser = per_minute)]
+    pub(crate) rate: f64,
+    /// How long they measure: seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) duration: u64,
+    /// The same seed makes the same patients and values.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The time of the first reading; now, if left out.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) start: Option<contract_interface::UtcTime>,
+    /// Readings in a thousand that are artefacts: a loose sensor, a wrong value.
+    #[arg(long, value_name = "PER MILLE", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
+    pub(crate) outliers: u16,
+    /// Readings in a thousand that change places with the next one.
+    #[arg(long, value_name = "PER MILLE", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
+    pub(crate) out_of_order: u16,
+    /// Readings in a thousand that are sent only at the end, as after a lost connection.
+    #[arg(long, value_name = "PER MILLE", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
+    pub(crate) late: u16,
+    /// Print the readings, one a line, and send nothing.
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// Protocol version.
+    #[arg(long, value_enum, default_value = "5")]
+    pub(crate) mqtt_version: Version,
+    /// Give up when no acknowledgement and no receipt comes for so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) patience: u64,
+}
+
+/// More than none, and no more than a device could measure.
+fn per_minute(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    if rate > 0.0 && rate <= 6000.0 {
+        Ok(rate)
+    } else {
+        Err("from above 0 to 6000 readings a minute".to_owned())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +165,17 @@ pub(crate) struct DevicePublish {
     /// Wait until every reading is committed on the ledger.
     #[arg(long)]
     pub(crate) wait_receipts: bool,
+    /// Keep the readings in this folder, from being accepted until their receipts come: a reading
+    /// that was accepted survives a crash and is sent again. Ends when all have their receipts. With
+    /// --json each step is a line; {"accepted":N} says that N readings are safe.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) buffer: Option<PathBuf>,
+    /// Bytes of readings that may wait in the folder.
+    #[arg(long, value_name = "BYTES", requires = "buffer", default_value_t = salus::publish::OUTBOX_BYTES)]
+    pub(crate) buffer_bytes: u64,
+    /// Send readings again that the oracle refused before.
+    #[arg(long, requires = "buffer")]
+    pub(crate) retry_refused: bool,
     /// Give up when no acknowledgement and no receipt comes for so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) patience: u64,

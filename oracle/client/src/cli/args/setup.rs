@@ -1,9 +1,9 @@
-//! Keys, participants, devices.
+//! Keys and participants.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use contract_interface::{DeviceId, MspId, ParticipantId, Pseudonym, Role, UtcTime};
+use contract_interface::{MspId, ParticipantId, Role};
 
 use super::forms::role;
 
@@ -88,28 +88,4 @@ pub(crate) struct ParticipantsList {
     /// Only this organisation.
     #[arg(long, value_name = "MSP")]
     pub(crate) organization: Option<MspId>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DevicesCommand {
-    /// Register a device and bind it to a patient.
-    Add(DevicesAdd),
-    /// List your organisation's devices.
-    List,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DevicesAdd {
-    /// The device ID: the common name of its certificate.
-    #[arg(long)]
-    pub(crate) device: DeviceId,
-    /// The device's certificate (PEM).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) certificate: PathBuf,
-    /// Whom it measures.
-    #[arg(long, value_name = "PSEUDONYM")]
-    pub(crate) patient: Pseudonym,
-    /// From when it measures this patient; readings before are refused. Now, if left out.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<UtcTime>,
 }
