@@ -15,6 +15,7 @@ mod custody;
 mod dependencies;
 mod erasure;
 mod evidence;
+mod guardians;
 mod judges_fabric;
 mod judges_rest;
 mod judges_sealed;
