@@ -13,6 +13,7 @@ mod consent;
 mod couchdb;
 mod custody;
 mod dependencies;
+mod devices;
 mod erasure;
 mod evidence;
 mod guardians;

@@ -315,15 +315,23 @@ impl Consortium {
                 )
             })
             .collect();
+        let organization = self.organization(settings.organization)?;
+        let ca = organization.folder().join("ca");
+        let ca_certificate = format!("ca.{}-cert.pem", organization.domain());
         Ok(format!(
             "[rest]\nlisten = \"127.0.0.1:{port}\"\n\
              certificate_file = {certificate}\nkey_file = {key}\n\
              organizations = [{callers}]\nopen_for_readers = true\n\
-             refusal_log = {refusals}\n\n",
+             refusal_log = {refusals}\n\n\
+             [enrolment]\nca_certificate_file = {ca_certificate}\nca_key_file = {ca_key}\n\
+             dir = {enrolments}\n\n",
             certificate = path(&home.join("rest/server.crt")),
             key = path(&home.join("rest/server.key")),
             callers = callers.join(", "),
             refusals = path(&home.join("refusals.jsonl")),
+            ca_certificate = path(&ca.join(ca_certificate)),
+            ca_key = path(&ca.join("priv_sk")),
+            enrolments = path(&home.join("enrolments")),
         ))
     }
 }
