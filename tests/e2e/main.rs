@@ -22,6 +22,7 @@ mod judges_rest;
 mod judges_sealed;
 mod kills;
 mod linkability;
+mod nemesis;
 mod network;
 mod objects;
 mod rogue;
