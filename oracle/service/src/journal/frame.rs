@@ -10,7 +10,8 @@
 //! Numbers are little-endian. `crc32` covers marker, length, durable and sealed. `durable` is the file offset up to
 //! which everything was already synced when the frame was written. It tells a torn write from damage: bytes before
 //! a later frame's `durable` were acknowledged and MUST be whole; a frame after every known `durable` may be torn by
-//! a crash, and is cut off if it looks torn, that is, if it is short or holds a block that was never written.
+//! a crash, and is cut off if it looks torn, that is, if it is short, and not only by its length, or holds a block that
+//! was never written.
 
 use super::cipher::{FileKey, KEY_BYTES, NONCE_BYTES, TAG_BYTES};
 use super::error::{Damage, JournalError};
@@ -166,13 +167,41 @@ pub(super) fn judge_tail(rest: &[u8], offset: u64, damage: Damage) -> Tail {
         return Tail::Damaged(damage);
     }
     let torn = match damage {
-        Damage::CutOff => true,
+        Damage::CutOff => !is_whole_but_for_its_length(rest),
         _ => has_unwritten_block(rest, offset),
     };
     if torn {
         Tail::Torn
     } else {
         Tail::Damaged(damage)
+    }
+}
+
+/// Whether the frame, which claims to be longer than the file, ends with the file or where another begins, and only
+/// its length is wrong: then it was whole, and nothing of it was never written.
+fn is_whole_but_for_its_length(rest: &[u8]) -> bool {
+    let Some((head, body)) = rest.split_at_checked(FRAME_HEADER_BYTES) else {
+        return false;
+    };
+    let crc = u32::from_le_bytes([head[16], head[17], head[18], head[19]]);
+    let mut of_body = crc32fast::Hasher::new();
+    let mut at = 0;
+    loop {
+        let next = find_marker(body, at + 1);
+        let end = next.unwrap_or(body.len());
+        of_body.update(&body[at..end]);
+        let mut of_frame = crc32fast::Hasher::new();
+        of_frame.update(&head[..4]);
+        of_frame.update(&u32::try_from(end).unwrap_or(0).to_le_bytes());
+        of_frame.update(&head[8..16]);
+        of_frame.combine(&of_body);
+        if of_frame.finalize() == crc {
+            return true;
+        }
+        match next {
+            Some(marker) => at = marker,
+            None => return false,
+        }
     }
 }
 
@@ -271,6 +300,28 @@ mod tests {
             let damage = parse(rest).unwrap_err();
             assert_eq!(damage, Damage::CutOff);
             assert_eq!(judge_tail(rest, starts[2] as u64, damage), Tail::Torn);
+        }
+    }
+
+    /// Of the frames that no later one proves durable, too: they were acknowledged all the same.
+    #[test]
+    fn a_changed_length_is_damage_and_no_torn_write() {
+        let key = key();
+        let mut bytes = Vec::new();
+        let mut starts = Vec::new();
+        for body in [&[7; 900][..], b"last"] {
+            starts.push(bytes.len());
+            encode(&key, bytes.len() as u64, 0, body, &mut bytes).unwrap();
+        }
+        for start in starts {
+            for bit in 0..32 {
+                let mut changed = bytes.clone();
+                changed[start + 4 + bit / 8] ^= 1 << (bit % 8);
+                let rest = &changed[start..];
+                let damage = parse(rest).unwrap_err();
+                let judged = judge_tail(rest, start as u64, damage);
+                assert_eq!(judged, Tail::Damaged(damage), "bit {bit}");
+            }
         }
     }
 
