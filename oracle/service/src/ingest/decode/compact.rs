@@ -329,15 +329,30 @@ fn skip(decoder: &mut Decoder<'_>, depth: usize) -> Result<(), DecodeError> {
     }
     let kind = decoder.datatype().map_err(|_| not_cbor(decoder))?;
     let length = match kind {
-        Type::Array => decoder.array(),
-        Type::Map => decoder
+        Type::Array | Type::ArrayIndef => decoder.array(),
+        Type::Map | Type::MapIndef => decoder
             .map()
-            .map(|length| length.and_then(|pairs| pairs.checked_mul(2))),
+            .map(|length| length.map(|pairs| pairs.saturating_mul(2))),
+        Type::Tag => {
+            decoder.tag().map_err(|_| not_cbor(decoder))?;
+            return skip(decoder, depth + 1);
+        }
+        Type::Break => return Err(not_cbor(decoder)),
         _ => return decoder.skip().map_err(|_| not_cbor(decoder)),
     };
     let length = length.map_err(|_| not_cbor(decoder))?;
-    for _ in 0..length.ok_or_else(|| not_cbor(decoder))? {
+    for count in 0.. {
+        let at_end = match length {
+            Some(length) => count >= length,
+            None => decoder.datatype().map_err(|_| not_cbor(decoder))? == Type::Break,
+        };
+        if at_end {
+            break;
+        }
         skip(decoder, depth + 1)?;
+    }
+    if length.is_none() {
+        decoder.skip().map_err(|_| not_cbor(decoder))?;
     }
     Ok(())
 }
@@ -349,4 +364,40 @@ fn skip(decoder: &mut Decoder<'_>, depth: usize) -> Result<(), DecodeError> {
 )]
 fn floor(seconds: f64) -> i64 {
     seconds.floor() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Passing over lists without announced length, or over tags, needed a stack as long as the payload.
+    #[test]
+    fn nesting_of_every_kind_is_bounded() {
+        for (open, close) in [
+            (&[0x81][..], &[][..]),
+            (&[0xa1, 0x00], &[]),
+            (&[0x9f], &[0xff]),
+            (&[0xbf, 0x00], &[0xff]),
+            (&[0xc1], &[]),
+            (&[0x82, 0x00, 0x9f], &[0xff]),
+        ] {
+            let nested = |depth| [open.repeat(depth), vec![0], close.repeat(depth)].concat();
+            for (depth, good) in [(1, true), (8, true), (32, false), (100_000, false)] {
+                let item = nested(depth);
+                let mut decoder = Decoder::new(&item);
+                let skipped = skip(&mut decoder, 0).is_ok();
+                assert_eq!(skipped, good, "{depth} of {open:02x?}");
+                assert!(!good || decoder.position() == item.len());
+            }
+        }
+        for broken in [
+            &[0xff][..],
+            &[0x9f],
+            &[0x9f, 0x00],
+            &[0xc1],
+            &[0x82, 0x00, 0xff],
+        ] {
+            assert!(skip(&mut Decoder::new(broken), 0).is_err(), "{broken:02x?}");
+        }
+    }
 }
