@@ -238,10 +238,12 @@ impl Frame {
             return Err(WireError::Malformed);
         }
         let pkid = if qos == 0 { 0 } else { self.packet_id()? };
-        if version == Version::V5 && self.property_bytes(qos)? > PROPERTIES_BYTES_MAX {
-            return Err(WireError::TooLarge);
-        }
+        let payload_bytes = self.payload_bytes(version, qos)?;
         match version.decode(self.bytes)? {
+            // rumqttd's decoder reads properties beyond the length that they announce, into the payload.
+            Packet::Publish(publish, _) if publish.payload.len() != payload_bytes => {
+                Err(WireError::Malformed)
+            }
             Packet::Publish(publish, properties) => Ok(FromDevice::Publish(Box::new(Incoming {
                 qos,
                 pkid,
@@ -262,15 +264,23 @@ impl Frame {
         body.get(after..).ok_or(WireError::Malformed)
     }
 
-    /// Announced bytes of a PUBLISH's properties in MQTT 5: seven bits a byte, at most four bytes.
-    fn property_bytes(&self, qos: u8) -> Result<usize, WireError> {
-        let rest = self.after_topic()?;
-        let rest = rest.get(if qos == 0 { 0 } else { 2 }..);
-        let mut bytes = 0;
-        for (at, byte) in rest.into_iter().flatten().take(4).enumerate() {
-            bytes |= usize::from(byte & 0x7f) << (7 * at);
+    /// Bytes of a PUBLISH's payload: what is left after topic, identifier and, in MQTT 5, the properties, whose
+    /// announced length has seven bits a byte and at most four bytes.
+    fn payload_bytes(&self, version: Version, qos: u8) -> Result<usize, WireError> {
+        let rest = self.after_topic()?.get(if qos == 0 { 0 } else { 2 }..);
+        let rest = rest.ok_or(WireError::Malformed)?;
+        if version == Version::V4 {
+            return Ok(rest.len());
+        }
+        let mut properties = 0;
+        for (at, byte) in rest.iter().take(4).enumerate() {
+            properties |= usize::from(byte & 0x7f) << (7 * at);
             if byte & 0x80 == 0 {
-                return Ok(bytes);
+                if properties > PROPERTIES_BYTES_MAX {
+                    return Err(WireError::TooLarge);
+                }
+                let left = rest.len().checked_sub(at + 1 + properties);
+                return left.ok_or(WireError::Malformed);
             }
         }
         Err(WireError::Malformed)
@@ -462,6 +472,26 @@ mod tests {
                 assert!(frame(bad).decode(version).is_err(), "{bad:?}");
             }
         }
+    }
+
+    /// The codec takes the beginning of the payload for a property, or the end of the properties for payload.
+    #[test]
+    fn properties_end_where_they_say() {
+        for bad in [
+            // One byte announced, and a content type of two characters.
+            &b"\x30\x0b\0\x01a\x01\x03\0\x02xyhi"[..],
+            // Six bytes announced; the codec counts a subscription identifier's twice.
+            b"\x30\x0c\0\x01a\x06\x0b\x05\x0b\x06\x01\x01hi",
+            b"\x30\x04\0\x01a\x09",
+        ] {
+            let error = frame(bad).decode(Version::V5).unwrap_err();
+            assert_eq!(error, WireError::Malformed, "{bad:?}");
+        }
+        let good = b"\x30\x0b\0\x01a\x05\x03\0\x02xyhi";
+        let FromDevice::Publish(publish) = frame(good).decode(Version::V5).unwrap() else {
+            panic!();
+        };
+        assert_eq!(&publish.payload[..], b"hi");
     }
 
     #[test]
