@@ -12,6 +12,9 @@ mod compaction;
 mod error;
 mod files;
 mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod key;
 mod manifest;

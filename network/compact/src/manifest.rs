@@ -71,7 +71,7 @@ impl Version {
     }
 
     /// Carries an edit out; gives the tags that it had, a bit for each.
-    fn apply(&mut self, record: &[u8]) -> Option<u16> {
+    pub(crate) fn apply(&mut self, record: &[u8]) -> Option<u16> {
         let mut cursor = Cursor(record);
         let mut given = 0;
         while !cursor.is_empty() {

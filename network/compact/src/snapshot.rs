@@ -194,7 +194,7 @@ fn sequence_of(record: &[u8]) -> Option<u64> {
 }
 
 /// The writes of a batch.
-fn batch(record: &[u8]) -> Option<Vec<Entry>> {
+pub(crate) fn batch(record: &[u8]) -> Option<Vec<Entry>> {
     let mut cursor = Cursor(record);
     let first = cursor.fixed64().filter(|first| *first < 1 << 55)?;
     let count = cursor.fixed32()?;
