@@ -26,8 +26,8 @@ pub(crate) async fn add(client: &Client, args: &DevicesAdd, out: Output) -> Resu
     let registration = DeviceRegistration {
         device_id: args.device.clone(),
         thumbprint: Digest::from_bytes(certificate.thumbprint()),
-        patient: args.patient,
-        bound_from: match args.from {
+        patient: args.measured.patient,
+        bound_from: match args.measured.from {
             Some(time) => time,
             None => signing::now()?,
         },
@@ -42,8 +42,8 @@ pub(crate) async fn add(client: &Client, args: &DevicesAdd, out: Output) -> Resu
 pub(crate) async fn bind(client: &Client, args: &DevicesBind, out: Output) -> Result<()> {
     let device = client.device(&args.device).await?;
     let registration = DeviceRegistration {
-        patient: args.patient,
-        bound_from: match args.from {
+        patient: args.measured.patient,
+        bound_from: match args.measured.from {
             Some(time) => time,
             None => signing::now()?,
         },
@@ -131,8 +131,8 @@ fn say(device_id: &DeviceId, registered: &Registered, out: Output) -> Result<()>
 pub(crate) async fn enrol(client: &Client, args: &DevicesEnrol, out: Output) -> Result<()> {
     let request = EnrolmentRequest {
         device_id: args.device.clone(),
-        patient: Some(args.patient),
-        bound_from: args.from,
+        patient: Some(args.measured.patient),
+        bound_from: args.measured.from,
         bound_until: args.until,
         lifetime_seconds: args.token.lifetime.map(|lifetime| lifetime.as_secs()),
     };

@@ -43,7 +43,7 @@ pub(crate) async fn buffered(
         content_type: args.content_type.clone(),
         next: first,
         identity: match args.sign {
-            true => Some(signer(&args.certificate, &args.key)?),
+            true => Some(signer(&args.session)?),
             false => None,
         },
     };

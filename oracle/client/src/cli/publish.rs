@@ -14,7 +14,7 @@ use salus::publish::{self, Message, MqttVersion, ObjectOptions, Options};
 use serde_json::json;
 
 use crate::{
-    args::{DevicePublish, DevicePublishObject, Version},
+    args::{DevicePublish, DevicePublishObject, DeviceSession, Version},
     outbox,
     output::Output,
 };
@@ -23,18 +23,15 @@ use crate::{
 const MESSAGES_MAX: usize = 1_000_000;
 
 pub(crate) async fn publish(args: &DevicePublish, out: Output) -> Result<()> {
-    let (host, port) = broker(&args.broker)?;
+    let content_type = &args.content_type;
     let options = Options {
-        host,
-        port,
-        ca_file: args.ca_file.clone(),
-        certificate_file: args.certificate.clone(),
-        key_file: args.key.clone(),
-        device_id: args.device.clone(),
-        version: version(args.mqtt_version),
-        content_type: args.content_type.clone(),
         wait_for_receipts: args.wait_receipts,
-        patience: Duration::from_secs(args.patience),
+        ..options(
+            &args.session,
+            args.mqtt_version,
+            content_type,
+            args.patience,
+        )?
     };
     if let Some(dir) = &args.buffer {
         return outbox::buffered(args, &options, dir, out).await;
@@ -78,23 +75,14 @@ pub(crate) async fn publish(args: &DevicePublish, out: Output) -> Result<()> {
 }
 
 pub(crate) async fn publish_object(args: &DevicePublishObject, out: Output) -> Result<()> {
-    let (host, port) = broker(&args.broker)?;
-    let options = Options {
-        host,
-        port,
-        ca_file: args.ca_file.clone(),
-        certificate_file: args.certificate.clone(),
-        key_file: args.key.clone(),
-        device_id: args.device.clone(),
-        version: version(args.mqtt_version),
-        content_type: args.content_type.clone(),
-        wait_for_receipts: true,
-        patience: Duration::from_secs(args.patience),
-    };
-    let signer = args
-        .sign
-        .then(|| signer(&args.certificate, &args.key))
-        .transpose()?;
+    let content_type = &args.content_type;
+    let options = options(
+        &args.session,
+        args.mqtt_version,
+        content_type,
+        args.patience,
+    )?;
+    let signer = args.sign.then(|| signer(&args.session)).transpose()?;
     let object = ObjectOptions {
         file: args.file.clone(),
         object_id: args.object_id.clone(),
@@ -129,15 +117,34 @@ pub(crate) async fn publish_object(args: &DevicePublishObject, out: Output) -> R
     Ok(())
 }
 
-pub(crate) fn version(version: Version) -> MqttVersion {
-    match version {
-        Version::V3 => MqttVersion::V3,
-        Version::V5 => MqttVersion::V5,
-    }
+/// What the library wants to know: which broker, as whom, in which way, and for how many seconds without an answer.
+/// Receipts are waited for.
+pub(crate) fn options(
+    session: &DeviceSession,
+    version: Version,
+    content_type: &str,
+    patience: u64,
+) -> Result<Options> {
+    let (host, port) = broker(&session.broker)?;
+    Ok(Options {
+        host,
+        port,
+        ca_file: session.ca_file.clone(),
+        certificate_file: session.certificate.clone(),
+        key_file: session.key.clone(),
+        device_id: session.device.clone(),
+        version: match version {
+            Version::V3 => MqttVersion::V3,
+            Version::V5 => MqttVersion::V5,
+        },
+        content_type: content_type.to_owned(),
+        wait_for_receipts: true,
+        patience: Duration::from_secs(patience),
+    })
 }
 
 /// The device as a signer.
-pub(crate) fn signer(certificate: &Path, key: &Path) -> Result<SigningIdentity> {
+pub(crate) fn signer(session: &DeviceSession) -> Result<SigningIdentity> {
     let read = |path: &Path| {
         std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
     };
@@ -145,14 +152,14 @@ pub(crate) fn signer(certificate: &Path, key: &Path) -> Result<SigningIdentity> 
     let nobody = "device".parse()?;
     Ok(SigningIdentity::from_pem(
         nobody,
-        &read(certificate)?,
-        &read(key)?,
+        &read(&session.certificate)?,
+        &read(&session.key)?,
     )?)
 }
 
 /// Signs each reading in its place.
 fn sign(args: &DevicePublish, messages: &mut [Message]) -> Result<()> {
-    let identity = signer(&args.certificate, &args.key)?;
+    let identity = signer(&args.session)?;
     for (index, message) in messages.iter_mut().enumerate() {
         let signed = device::sign(&identity, &message.payload);
         let signed = signed.with_context(|| format!("reading {index}"))?;
@@ -161,7 +168,7 @@ fn sign(args: &DevicePublish, messages: &mut [Message]) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn broker(url: &str) -> Result<(String, u16)> {
+fn broker(url: &str) -> Result<(String, u16)> {
     const DEFAULT_PORT: u16 = 8883;
     let Some(address) = url.strip_prefix("mqtts://") else {
         bail!("{url} is not an address like mqtts://oracle.example.com:8883");

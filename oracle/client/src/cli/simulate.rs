@@ -11,7 +11,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use contract_interface::{DeviceId, UtcTime};
-use salus::publish::{self, Delivered, Event, Message, Options, Outbox, Outgoing};
+use salus::publish::{Delivered, Event, Message, Options, Outbox, Outgoing, deliver};
 use salus::signing;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -21,9 +21,9 @@ use self::{
     schedule::{Plan, Schedule},
 };
 use crate::{
-    args::{DeviceSimulate, Version},
+    args::{DeviceSession, DeviceSimulate},
     output::Output,
-    publish::broker,
+    publish,
 };
 
 /// Readings between a device's clock and its outbox.
@@ -138,23 +138,14 @@ fn fleet(args: &DeviceSimulate) -> Result<Vec<Device>> {
 }
 
 fn options(args: &DeviceSimulate, device: &Device) -> Result<Options> {
-    let url = args.broker.as_deref().context("no --broker")?;
-    let (host, port) = broker(url)?;
-    Ok(Options {
-        host,
-        port,
+    let session = DeviceSession {
+        device: device.id.clone(),
+        broker: args.broker.clone().context("no --broker")?,
         ca_file: args.ca_file.clone().context("no --ca-file")?,
-        certificate_file: device.pem.clone(),
-        key_file: device.pem.clone(),
-        device_id: device.id.clone(),
-        version: match args.mqtt_version {
-            Version::V3 => publish::MqttVersion::V3,
-            Version::V5 => publish::MqttVersion::V5,
-        },
-        content_type: CONTENT_TYPE.to_owned(),
-        wait_for_receipts: true,
-        patience: Duration::from_secs(args.patience),
-    })
+        certificate: device.pem.clone(),
+        key: device.pem.clone(),
+    };
+    publish::options(&session, args.mqtt_version, CONTENT_TYPE, args.patience)
 }
 
 /// One device: measures by its schedule, and delivers until every receipt is there.
@@ -166,7 +157,7 @@ async fn run(options: Options, schedule: Schedule, began: Instant) -> Result<Tal
     let mut tally = Tally::default();
     // When each reading was accepted, by its ID.
     let mut accepted: Vec<Instant> = Vec::new();
-    let delivered = publish::deliver(&options, &mut outbox, readings, |event| {
+    let delivered = deliver(&options, &mut outbox, readings, |event| {
         let now = Instant::now();
         let since = |accepted: &[Instant], id: u64| {
             let at = usize::try_from(id).ok()?.checked_sub(1)?;
@@ -264,6 +255,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::args::Version;
 
     fn args(fleet: &Path) -> DeviceSimulate {
         DeviceSimulate {

@@ -30,6 +30,26 @@ pub(crate) enum Version {
     V5,
 }
 
+/// A device and the broker that it publishes to.
+#[derive(Debug, Args)]
+pub(crate) struct DeviceSession {
+    /// The device ID.
+    #[arg(long)]
+    pub(crate) device: DeviceId,
+    /// The oracle's broker.
+    #[arg(long, value_name = "mqtts://HOST:PORT")]
+    pub(crate) broker: String,
+    /// CA of the broker's certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: PathBuf,
+    /// The device's certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: PathBuf,
+    /// The device's private key (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+}
+
 /// Where a device enrols, and where what it gets is kept.
 #[derive(Debug, Args)]
 pub(crate) struct DevicePlace {
@@ -131,21 +151,8 @@ fn per_minute(text: &str) -> Result<f64, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct DevicePublish {
-    /// The device ID.
-    #[arg(long)]
-    pub(crate) device: DeviceId,
-    /// The oracle's broker.
-    #[arg(long, value_name = "mqtts://HOST:PORT")]
-    pub(crate) broker: String,
-    /// CA of the broker's certificate (PEM).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: PathBuf,
-    /// The device's certificate (PEM).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) certificate: PathBuf,
-    /// The device's private key (PEM).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
+    #[command(flatten)]
+    pub(crate) session: DeviceSession,
     /// The readings, one a line; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) file: PathBuf,
@@ -188,21 +195,8 @@ pub(crate) struct DevicePublishObject {
     /// What it is; the oracle refuses a DICOM file that is none.
     #[arg(long, value_name = "TYPE")]
     pub(crate) content_type: String,
-    /// The device ID.
-    #[arg(long)]
-    pub(crate) device: DeviceId,
-    /// The oracle's broker.
-    #[arg(long, value_name = "mqtts://HOST:PORT")]
-    pub(crate) broker: String,
-    /// CA of the broker's certificate (PEM).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: PathBuf,
-    /// The device's certificate (PEM).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) certificate: PathBuf,
-    /// The device's private key (PEM).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
+    #[command(flatten)]
+    pub(crate) session: DeviceSession,
     /// The device's name for the object; without it one is made of the content.
     #[arg(long, value_name = "ID")]
     pub(crate) object_id: Option<DeviceId>,

@@ -37,6 +37,17 @@ pub(crate) enum DevicesCommand {
     List,
 }
 
+/// Whom a device measures.
+#[derive(Debug, Args)]
+pub(crate) struct Measured {
+    /// Whom it measures.
+    #[arg(long, value_name = "PSEUDONYM")]
+    pub(crate) patient: Pseudonym,
+    /// From when it measures this patient; readings before are refused. Now, if left out.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<UtcTime>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct TokenWishes {
     /// How long the token is good: 30m, 4h, 2d. As long as the oracle allows, if left out.
@@ -52,12 +63,8 @@ pub(crate) struct DevicesEnrol {
     /// The device ID, which becomes the common name of its certificate.
     #[arg(long)]
     pub(crate) device: DeviceId,
-    /// Whom it measures.
-    #[arg(long, value_name = "PSEUDONYM")]
-    pub(crate) patient: Pseudonym,
-    /// From when it measures this patient; readings before are refused. Now, if left out.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<UtcTime>,
+    #[command(flatten)]
+    pub(crate) measured: Measured,
     /// Until when, itself not included.
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<UtcTime>,
@@ -82,25 +89,18 @@ pub(crate) struct DevicesAdd {
     /// The device's certificate (PEM).
     #[arg(long, value_name = "FILE")]
     pub(crate) certificate: PathBuf,
-    /// Whom it measures.
-    #[arg(long, value_name = "PSEUDONYM")]
-    pub(crate) patient: Pseudonym,
-    /// From when it measures this patient; readings before are refused. Now, if left out.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<UtcTime>,
+    #[command(flatten)]
+    pub(crate) measured: Measured,
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("from", |from| from.help("From when. Now, if left out")))]
 pub(crate) struct DevicesBind {
     /// The device ID.
     #[arg(long)]
     pub(crate) device: DeviceId,
-    /// Whom it measures.
-    #[arg(long, value_name = "PSEUDONYM")]
-    pub(crate) patient: Pseudonym,
-    /// From when. Now, if left out.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<UtcTime>,
+    #[command(flatten)]
+    pub(crate) measured: Measured,
     /// Until when, itself not included.
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<UtcTime>,
