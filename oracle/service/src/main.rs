@@ -192,36 +192,29 @@ fn journal(folder: &JournalFolder, all: bool) -> anyhow::Result<()> {
         .clone()
         .unwrap_or_else(|| folder.dir.join("journal.key"));
     let report = inspect::inspect(&folder.dir, &key_file)?;
-    let torn = report
-        .files
-        .iter()
-        .filter(|file| file.torn_at.is_some())
-        .count();
-    if all {
-        show(&report)
-    } else if torn == 0 {
-        say("every frame of the journal is whole")
-    } else {
+    let retained = report.retained.iter().map(|retained| &retained.file);
+    let mut torn = report.files.iter().chain(retained);
+    let torn = torn.find(|file| file.torn_at.is_some());
+    match torn {
+        _ if all => show(&report),
+        None => say("every frame of the journal is whole"),
         // A write that a crash cut short was never acknowledged.
-        say(
-            "every frame is whole but the last, which was never acknowledged; the next start cuts it off",
-        )
+        Some(file) => say(&format!(
+            "every frame is whole but the last of {}, which was never acknowledged; the next start \
+             leaves it out",
+            file.path.display()
+        )),
     }
 }
 
 /// Prints what a journal holds.
 fn show(report: &inspect::Report) -> anyhow::Result<()> {
     for file in &report.files {
-        let torn = file
-            .torn_at
-            .map(|offset| format!(", torn at byte {offset}"))
-            .unwrap_or_default();
-        say(&format!(
-            "{}: {} frames, {} bytes{torn}",
-            file.path.display(),
-            file.frames,
-            file.bytes
-        ))?;
+        say(&line(file))?;
+    }
+    if let Some(retained) = &report.retained {
+        say(&line(&retained.file))?;
+        say(&format!("retained messages: {}", retained.messages))?;
     }
     let counts = &report.counts;
     say(&format!(
@@ -236,6 +229,20 @@ fn show(report: &inspect::Report) -> anyhow::Result<()> {
         ))?;
     }
     Ok(())
+}
+
+/// What is said of one file.
+fn line(file: &inspect::FileReport) -> String {
+    let torn = file
+        .torn_at
+        .map(|offset| format!(", torn at byte {offset}"))
+        .unwrap_or_default();
+    format!(
+        "{}: {} frames, {} bytes{torn}",
+        file.path.display(),
+        file.frames,
+        file.bytes
+    )
 }
 
 /// Prints a line for whoever started the program.

@@ -173,6 +173,88 @@ impl Segment {
     }
 }
 
+/// How a file of frames may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With a whole frame: all of it was synced before anything else was done.
+    Whole,
+    /// Also in a frame that a crash cut short while it was written.
+    Torn,
+}
+
+/// What reading a file's frames gave.
+#[derive(Debug)]
+pub(super) struct Frames {
+    /// The file's key.
+    pub(super) key: FileKey,
+    /// Bytes up to the end of the last whole frame.
+    pub(super) bytes: usize,
+    /// Whole frames.
+    pub(super) count: u64,
+    /// Offset at which a torn tail begins, if there is one.
+    pub(super) torn_at: Option<u64>,
+}
+
+/// Reads the frames of a whole file, `bytes`, which lies at `path`. `visit` gets each frame's plaintext, offset and
+/// bytes, and answers none if the plaintext is not what it must be.
+///
+/// # Errors
+///
+/// [`JournalError::Damaged`] with the offset of what is not as it was written; [`JournalError::NewerFormat`].
+pub(super) fn read_frames(
+    path: &Path,
+    bytes: &[u8],
+    key: &JournalKey,
+    ending: Ending,
+    mut visit: impl FnMut(&[u8], u64, u64) -> Option<()>,
+) -> Result<Frames, JournalError> {
+    let damaged = |offset: usize, damage| JournalError::Damaged {
+        path: path.to_path_buf(),
+        offset: offset as u64,
+        damage,
+    };
+    let salt = match frame::parse_header(bytes) {
+        Header::Known(salt) => salt,
+        Header::Newer(version) => {
+            return Err(JournalError::NewerFormat {
+                path: path.to_path_buf(),
+                version,
+                known: frame::FORMAT_VERSION,
+            });
+        }
+        Header::Unfinished | Header::Foreign => return Err(damaged(0, Damage::Header)),
+    };
+    let mut frames = Frames {
+        key: key.file_key(&salt),
+        bytes: FILE_HEADER_BYTES,
+        count: 0,
+        torn_at: None,
+    };
+    while frames.bytes < bytes.len() {
+        let at = frames.bytes;
+        let rest = &bytes[at..];
+        let frame = match frame::parse(rest) {
+            Ok(frame) => frame,
+            Err(damage) if ending == Ending::Torn => {
+                match frame::judge_tail(rest, at as u64, damage) {
+                    Tail::Torn => {
+                        frames.torn_at = Some(at as u64);
+                        break;
+                    }
+                    Tail::Damaged(damage) => return Err(damaged(at, damage)),
+                }
+            }
+            Err(damage) => return Err(damaged(at, damage)),
+        };
+        let body = frames.key.open(at as u64, frame.sealed);
+        let body = body.ok_or_else(|| damaged(at, Damage::Decryption))?;
+        visit(&body, at as u64, frame.bytes as u64).ok_or_else(|| damaged(at, Damage::Entry))?;
+        frames.bytes += frame.bytes;
+        frames.count += 1;
+    }
+    Ok(frames)
+}
+
 /// What reading one segment file gave.
 #[derive(Debug)]
 pub(super) struct Scanned {
@@ -190,74 +272,54 @@ pub(super) fn scan(
     number: u64,
     newest: bool,
     key: &JournalKey,
-    mut visit: impl FnMut(Entry, Location),
+    visit: impl FnMut(Entry, Location),
 ) -> Result<Scanned, JournalError> {
     let path = segment_path(dir, number);
     let bytes = fs::read(&path).map_err(JournalError::file("read", &path))?;
-    let damaged = |offset: usize, damage| JournalError::Damaged {
-        path: path.clone(),
-        offset: offset as u64,
-        damage,
+    let Some(frames) = read_segment(&path, (number, newest), &bytes, key, visit)? else {
+        return Ok(Scanned {
+            segment: None,
+            torn_at: Some(0),
+            frames: 0,
+        });
     };
-    let salt = match frame::parse_header(&bytes) {
-        Header::Known(salt) => salt,
-        Header::Newer(version) => {
-            return Err(JournalError::NewerFormat {
-                path,
-                version,
-                known: frame::FORMAT_VERSION,
-            });
-        }
-        // Frames follow a header only after it was synced, so nothing is lost with an unfinished one.
-        Header::Unfinished if newest && bytes.len() <= FILE_HEADER_BYTES => {
-            return Ok(Scanned {
-                segment: None,
-                torn_at: Some(0),
-                frames: 0,
-            });
-        }
-        Header::Unfinished | Header::Foreign => return Err(damaged(0, Damage::Header)),
-    };
-    let file_key = key.file_key(&salt);
-    let mut offset = FILE_HEADER_BYTES;
-    let mut frames = 0;
-    let mut torn_at = None;
-    while offset < bytes.len() {
-        let rest = &bytes[offset..];
-        let frame = match frame::parse(rest) {
-            Ok(frame) => frame,
-            Err(damage) if newest => match frame::judge_tail(rest, offset as u64, damage) {
-                Tail::Torn => {
-                    torn_at = Some(offset as u64);
-                    break;
-                }
-                Tail::Damaged(damage) => return Err(damaged(offset, damage)),
-            },
-            Err(damage) => return Err(damaged(offset, damage)),
-        };
-        let body = file_key
-            .open(offset as u64, frame.sealed)
-            .ok_or_else(|| damaged(offset, Damage::Decryption))?;
-        let entry = Entry::from_bytes(&body).ok_or_else(|| damaged(offset, Damage::Entry))?;
-        let location = Location {
-            file: number,
-            offset: offset as u64,
-            bytes: frame.bytes as u64,
-        };
-        visit(entry, location);
-        offset += frame.bytes;
-        frames += 1;
-    }
     let file = File::open(&path).map_err(JournalError::file("open", &path))?;
     Ok(Scanned {
+        torn_at: frames.torn_at,
+        frames: frames.count,
         segment: Some(Segment {
             file: Arc::new(file),
-            key: Arc::new(file_key),
-            bytes: offset as u64,
+            key: Arc::new(frames.key),
+            bytes: frames.bytes as u64,
         }),
-        torn_at,
-        frames,
     })
+}
+
+/// Reads the bytes of the segment file with this number, which is the newest or not; none if the file was never
+/// finished.
+pub(super) fn read_segment(
+    path: &Path,
+    (number, newest): (u64, bool),
+    bytes: &[u8],
+    key: &JournalKey,
+    mut visit: impl FnMut(Entry, Location),
+) -> Result<Option<Frames>, JournalError> {
+    // Frames follow a header only after it was synced, so nothing is lost with an unfinished one.
+    let is_short = newest && bytes.len() <= FILE_HEADER_BYTES;
+    if is_short && frame::parse_header(bytes) == Header::Unfinished {
+        return Ok(None);
+    }
+    let ending = if newest { Ending::Torn } else { Ending::Whole };
+    let frames = read_frames(path, bytes, key, ending, |body, offset, bytes| {
+        let location = Location {
+            file: number,
+            offset,
+            bytes,
+        };
+        visit(Entry::from_bytes(body)?, location);
+        Some(())
+    });
+    frames.map(Some)
 }
 
 /// Removes a torn tail, or the whole file if it was never finished.
@@ -289,7 +351,7 @@ pub(super) fn delete_segment(disk: &dyn Disk, dir: &Path, number: u64) -> Result
 }
 
 /// What must outlive the segment files: the next number and the devices' memories.
-#[derive(Debug, Encode, Decode)]
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
 pub(super) struct Snapshot {
     #[n(0)]
     next_entry: u64,
@@ -298,13 +360,19 @@ pub(super) struct Snapshot {
     /// Number of the next segment file, should all be deleted.
     #[n(2)]
     next_file: u64,
+    /// Devices in all frames together, so that a missing end is noticed; not in snapshots of before.
+    #[n(3)]
+    #[cbor(default)]
+    devices_in_all: Option<u64>,
 }
 
 impl Snapshot {
     pub(super) fn of(state: &State, next_file: u64) -> Self {
+        let devices = state.device_images();
         Self {
             next_entry: state.next_entry(),
-            devices: state.device_images(),
+            devices_in_all: Some(devices.len() as u64),
+            devices,
             next_file,
         }
     }
@@ -317,18 +385,9 @@ impl Snapshot {
         self.next_file
     }
 
-    /// Writes it beside the old one and renames. It is a file of its own, of at least one frame: so many devices in
-    /// each, since a frame is bounded and devices are not.
-    ///
-    /// # Errors
-    ///
-    /// [`JournalError::DiskRefused`] when there is no room; the old one is in place then.
-    pub(super) fn write(
-        &self,
-        disk: &dyn Disk,
-        dir: &Path,
-        key: &JournalKey,
-    ) -> Result<(), JournalError> {
+    /// A file of its own, of at least one frame: so many devices in each, since a frame is bounded and devices are
+    /// not.
+    pub(super) fn to_bytes(&self, key: &JournalKey) -> Result<Vec<u8>, JournalError> {
         let salt = random()?;
         let file_key = key.file_key(&salt);
         let mut bytes = frame::file_header(&salt).to_vec();
@@ -339,6 +398,7 @@ impl Snapshot {
                 next_entry: self.next_entry,
                 devices: some.to_vec(),
                 next_file: self.next_file,
+                devices_in_all: self.devices_in_all,
             };
             let body = minicbor::to_vec(&part).expect("encoding into memory cannot fail");
             frame::encode(&file_key, bytes.len() as u64, 0, &body, &mut bytes)?;
@@ -347,6 +407,21 @@ impl Snapshot {
                 break;
             }
         }
+        Ok(bytes)
+    }
+
+    /// Writes it beside the old one and renames.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::DiskRefused`] when there is no room; the old one is in place then.
+    pub(super) fn write(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+        key: &JournalKey,
+    ) -> Result<(), JournalError> {
+        let bytes = self.to_bytes(key)?;
         let path = dir.join(SNAPSHOT);
         let new = dir.join(SNAPSHOT_NEW);
         // Of a crash, or of a disk without room.
@@ -369,42 +444,37 @@ impl Snapshot {
     /// Reads it; `None` when there is none yet.
     pub(super) fn read(dir: &Path, key: &JournalKey) -> Result<Option<Self>, JournalError> {
         let path = dir.join(SNAPSHOT);
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(JournalError::file("read", &path))?,
-        };
-        let damaged = |offset: usize, damage| JournalError::Damaged {
-            path: path.clone(),
-            offset: offset as u64,
-            damage,
-        };
-        let salt = match frame::parse_header(&bytes) {
-            Header::Known(salt) => salt,
-            Header::Newer(version) => {
-                return Err(JournalError::NewerFormat {
-                    path,
-                    version,
-                    known: frame::FORMAT_VERSION,
-                });
-            }
-            _ => return Err(damaged(0, Damage::Header)),
-        };
-        let file_key = key.file_key(&salt);
-        let mut at = FILE_HEADER_BYTES;
+        match fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(JournalError::file("read", &path)(error)),
+            Ok(bytes) => Self::from_bytes(&path, &bytes, key).map(Some),
+        }
+    }
+
+    /// Reads the file's bytes.
+    pub(super) fn from_bytes(
+        path: &Path,
+        bytes: &[u8],
+        key: &JournalKey,
+    ) -> Result<Self, JournalError> {
         let mut whole: Option<Self> = None;
-        while whole.is_none() || at < bytes.len() {
-            let frame = frame::parse(&bytes[at..]).map_err(|damage| damaged(at, damage))?;
-            let body = file_key
-                .open(at as u64, frame.sealed)
-                .ok_or_else(|| damaged(at, Damage::Decryption))?;
-            let part: Self = minicbor::decode(&body).map_err(|_| damaged(at, Damage::Entry))?;
+        let frames = read_frames(path, bytes, key, Ending::Whole, |body, _, _| {
+            let part: Self = minicbor::decode(body).ok()?;
             match &mut whole {
                 Some(whole) => whole.devices.extend(part.devices),
                 None => whole = Some(part),
             }
-            at += frame.bytes;
-        }
-        Ok(whole)
+            Some(())
+        })?;
+        let is_all = |whole: &Self| {
+            let devices = whole.devices.len() as u64;
+            whole.devices_in_all.is_none_or(|all| all == devices)
+        };
+        whole.filter(is_all).ok_or_else(|| JournalError::Damaged {
+            path: path.to_path_buf(),
+            offset: frames.bytes as u64,
+            damage: Damage::CutOff,
+        })
     }
 }
 
@@ -445,6 +515,7 @@ mod tests {
                 .collect();
             let snapshot = Snapshot {
                 next_entry: 5,
+                devices_in_all: Some(devices.len() as u64),
                 devices,
                 next_file: 6,
             };
@@ -452,6 +523,31 @@ mod tests {
             let back = Snapshot::read(dir.path(), &key).unwrap().unwrap();
             assert!(back.devices == snapshot.devices, "{count} devices");
             assert_eq!((back.next_entry, back.next_file), (5, 6));
+        }
+    }
+
+    /// A snapshot is renamed into place whole. One that ends with a frame, and not with its last, lost devices.
+    #[test]
+    fn a_snapshot_without_its_last_frame_is_damaged() {
+        let key = JournalKey::fixed();
+        let memory = DeviceMemory::default();
+        let count = SNAPSHOT_DEVICES_MAX + 1;
+        let devices = (0..count).map(|n| memory.to_image(&format!("device-{n}")));
+        let mut snapshot = Snapshot {
+            next_entry: 5,
+            devices: devices.collect(),
+            next_file: 6,
+            devices_in_all: Some(count as u64),
+        };
+        let path = Path::new("snapshot");
+        for (all, noticed) in [(Some(count as u64), true), (None, false)] {
+            snapshot.devices_in_all = all;
+            let bytes = snapshot.to_bytes(&key).unwrap();
+            let first = frame::parse(&bytes[FILE_HEADER_BYTES..]).unwrap().bytes;
+            let cut = &bytes[..FILE_HEADER_BYTES + first];
+            let read = Snapshot::from_bytes(path, cut, &key);
+            assert_eq!(read.is_err(), noticed, "{all:?}");
+            assert!(Snapshot::from_bytes(path, &bytes, &key).unwrap().devices == snapshot.devices);
         }
     }
 }

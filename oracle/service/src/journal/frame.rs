@@ -110,6 +110,11 @@ pub(super) fn frame_bytes(body: usize) -> u64 {
     (FRAME_HEADER_BYTES + NONCE_BYTES + body + TAG_BYTES) as u64
 }
 
+/// Whether a body of so many bytes fits one frame.
+pub(super) fn fits(body: usize) -> bool {
+    NONCE_BYTES + body + TAG_BYTES <= FRAME_BYTES_MAX
+}
+
 /// A whole, checked frame.
 #[derive(Debug)]
 pub(super) struct Frame<'a> {

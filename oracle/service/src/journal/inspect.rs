@@ -6,6 +6,7 @@ use super::cipher::JournalKey;
 use super::entry::{Entry, Refused};
 use super::error::JournalError;
 use super::files::{self, Snapshot};
+use super::last_values::{self, RETAINED};
 use super::state::{Counts, State};
 
 /// Dead letters listed at most, the newest.
@@ -20,9 +21,20 @@ pub struct Report {
     pub counts: Counts,
     /// Dead letters still in the files, the newest last.
     pub refused: Vec<Refused>,
+    /// What devices retained; none if none ever did.
+    pub retained: Option<RetainedReport>,
 }
 
-/// What one segment file holds.
+/// What the file of the devices' retained messages holds.
+#[derive(Debug, Clone)]
+pub struct RetainedReport {
+    /// The file.
+    pub file: FileReport,
+    /// Messages in force, also such as have expired since.
+    pub messages: usize,
+}
+
+/// What one file of frames holds.
 #[derive(Debug, Clone)]
 pub struct FileReport {
     /// The file.
@@ -31,7 +43,7 @@ pub struct FileReport {
     pub frames: u64,
     /// Bytes up to the end of the last whole frame.
     pub bytes: u64,
-    /// Offset at which a torn write begins; the next start cuts it off.
+    /// Offset at which a torn write begins; the next start leaves it out.
     pub torn_at: Option<u64>,
 }
 
@@ -52,6 +64,7 @@ pub fn inspect(dir: &Path, key_file: &Path) -> Result<Report, JournalError> {
         files: Vec::new(),
         counts: Counts::default(),
         refused: Vec::new(),
+        retained: None,
     };
     for number in &numbers {
         let newest = Some(number) == numbers.last();
@@ -71,5 +84,15 @@ pub fn inspect(dir: &Path, key_file: &Path) -> Result<Report, JournalError> {
     let surplus = report.refused.len().saturating_sub(REFUSED_LISTED_MAX);
     report.refused.drain(..surplus);
     report.counts = state.counts();
+    let retained = last_values::look(dir, RETAINED, &key)?;
+    report.retained = retained.map(|(path, frames, messages)| RetainedReport {
+        file: FileReport {
+            path,
+            frames: frames.count,
+            bytes: frames.bytes as u64,
+            torn_at: frames.torn_at,
+        },
+        messages,
+    });
     Ok(report)
 }

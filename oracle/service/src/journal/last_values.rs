@@ -18,9 +18,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::cipher::{FileKey, JournalKey, random};
 use super::config::Config;
 use super::disk::{Disk, SystemDisk, is_out_of_room};
-use super::error::{Damage, JournalError};
-use super::frame::{self, FILE_HEADER_BYTES, Header, Tail};
+use super::error::JournalError;
+use super::files::{self, Ending, Frames};
+use super::frame;
 
+/// Name of the map of what devices retained.
+pub const RETAINED: &str = "retained";
 /// Changes taken into one sync at most.
 const BATCH_MAX: usize = 256;
 /// Changes that may wait for the writer; more callers wait before it.
@@ -30,13 +33,16 @@ const BYTES_MAX: usize = 64 << 20;
 /// Bytes a file may have beyond twice what is in force, so that a small one is not written anew all the time.
 const SLACK_BYTES: u64 = 1 << 20;
 
+/// What is in force.
+pub(super) type Values = HashMap<String, Arc<[u8]>>;
+
 /// One frame.
 #[derive(Debug, Encode, Decode)]
-struct Change {
+pub(super) struct Change {
     #[n(0)]
-    name: String,
+    pub(super) name: String,
     #[n(1)]
-    value: Option<ByteVec>,
+    pub(super) value: Option<ByteVec>,
 }
 
 type Answer = oneshot::Sender<Result<(), JournalError>>;
@@ -44,7 +50,7 @@ type Answer = oneshot::Sender<Result<(), JournalError>>;
 /// The map. Reading it asks no disk.
 #[derive(Debug)]
 pub struct LastValues {
-    values: Arc<Mutex<HashMap<String, Arc<[u8]>>>>,
+    values: Arc<Mutex<Values>>,
     /// None once it is closed.
     commands: Option<mpsc::Sender<(Change, Answer)>>,
     writer: Option<JoinHandle<()>>,
@@ -62,8 +68,10 @@ impl LastValues {
 
     fn open_on(disk: Arc<dyn Disk>, config: &Config, name: &str) -> Result<Self, JournalError> {
         let key = JournalKey::load(&config.key_file, false)?;
-        let path = config.dir.join(format!("{name}.journal"));
-        let values = read(&path, &key)?;
+        let path = path(&config.dir, name);
+        let (values, _) = read(&path, &key)?;
+        let bytes = values.iter().map(|(name, value)| size(name, Some(value)));
+        let bytes = bytes.sum();
         let values = Arc::new(Mutex::new(values));
         let (commands, receiver) = mpsc::channel(WAITING_MAX);
         let writer = Writer {
@@ -72,6 +80,7 @@ impl LastValues {
             disk,
             key,
             values: Arc::clone(&values),
+            bytes,
             current: None,
         };
         let thread = std::thread::Builder::new()
@@ -139,50 +148,55 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads a whole file; it may end in a torn frame.
-fn read(path: &Path, key: &JournalKey) -> Result<HashMap<String, Arc<[u8]>>, JournalError> {
-    let mut values = HashMap::new();
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(values),
-        other => other.map_err(JournalError::file("read", path))?,
-    };
-    let damaged = |offset: usize, damage| JournalError::Damaged {
-        path: path.to_path_buf(),
-        offset: offset as u64,
-        damage,
-    };
-    let salt = match frame::parse_header(&bytes) {
-        Header::Known(salt) => salt,
-        Header::Newer(version) => {
-            return Err(JournalError::NewerFormat {
-                path: path.to_path_buf(),
-                version,
-                known: frame::FORMAT_VERSION,
-            });
-        }
-        Header::Unfinished | Header::Foreign => return Err(damaged(0, Damage::Header)),
-    };
-    let file_key = key.file_key(&salt);
-    let mut at = FILE_HEADER_BYTES;
-    while at < bytes.len() {
-        let rest = &bytes[at..];
-        let frame = match frame::parse(rest) {
-            Ok(frame) => frame,
-            Err(damage) => match frame::judge_tail(rest, at as u64, damage) {
-                Tail::Torn => break,
-                Tail::Damaged(damage) => return Err(damaged(at, damage)),
-            },
-        };
-        let body = file_key.open(at as u64, frame.sealed);
-        let body = body.ok_or_else(|| damaged(at, Damage::Decryption))?;
-        let change = minicbor::decode(&body).map_err(|_| damaged(at, Damage::Entry))?;
-        apply(&mut values, change);
-        at += frame.bytes;
-    }
-    Ok(values)
+/// The file of the map of this name.
+fn path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.journal"))
 }
 
-fn apply(values: &mut HashMap<String, Arc<[u8]>>, Change { name, value }: Change) {
+/// What a name with its value counts, bytes.
+fn size(name: &str, value: Option<&[u8]>) -> usize {
+    value.map_or(0, |value| name.len() + value.len())
+}
+
+/// What lies in a folder that no process has open: the file, its frames, how many values are in force. None if no
+/// value was ever set.
+pub(super) fn look(
+    dir: &Path,
+    name: &str,
+    key: &JournalKey,
+) -> Result<Option<(PathBuf, Frames, usize)>, JournalError> {
+    let path = path(dir, name);
+    let (values, frames) = read(&path, key)?;
+    Ok(frames.map(|frames| (path, frames, values.len())))
+}
+
+/// Reads a whole file, if there is one; it may end in a torn frame.
+fn read(path: &Path, key: &JournalKey) -> Result<(Values, Option<Frames>), JournalError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((Values::new(), None)),
+        Err(error) => Err(JournalError::file("read", path)(error)),
+        Ok(bytes) => {
+            let (values, frames) = read_bytes(path, &bytes, key)?;
+            Ok((values, Some(frames)))
+        }
+    }
+}
+
+/// Reads a file's bytes.
+pub(super) fn read_bytes(
+    path: &Path,
+    bytes: &[u8],
+    key: &JournalKey,
+) -> Result<(Values, Frames), JournalError> {
+    let mut values = Values::new();
+    let frames = files::read_frames(path, bytes, key, Ending::Torn, |body, _, _| {
+        apply(&mut values, minicbor::decode(body).ok()?);
+        Some(())
+    })?;
+    Ok((values, frames))
+}
+
+pub(super) fn apply(values: &mut Values, Change { name, value }: Change) {
     match value {
         Some(value) => drop(values.insert(name, Vec::from(value).into())),
         None => drop(values.remove(&name)),
@@ -204,7 +218,9 @@ struct Writer {
     disk: Arc<dyn Disk>,
     key: JournalKey,
     /// Changed only here.
-    values: Arc<Mutex<HashMap<String, Arc<[u8]>>>>,
+    values: Arc<Mutex<Values>>,
+    /// Bytes of its names and values.
+    bytes: usize,
     /// None before the first change, and after a write that could not be finished.
     current: Option<Current>,
 }
@@ -230,36 +246,41 @@ impl Writer {
     /// Makes a batch durable, applies and answers it. An error means that nobody knows what is on the disk; the
     /// answers are dropped then, which says the same.
     fn commit(&mut self, batch: Vec<(Change, Answer)>) -> Result<(), JournalError> {
-        let mut next = lock(&self.values).clone();
-        let mut bytes: usize = next
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        let mut changes = Vec::with_capacity(batch.len());
+        let mut bytes = self.bytes;
+        let mut bodies = Vec::with_capacity(batch.len());
+        let mut accepted = Vec::with_capacity(batch.len());
         let mut answers = Vec::with_capacity(batch.len());
+        // What names in this batch count after its changes so far.
+        let mut sizes: HashMap<String, usize> = HashMap::new();
         for (change, answer) in batch {
-            let new = change
-                .value
-                .as_ref()
-                .map_or(0, |v| v.len() + change.name.len());
-            let old = next.get(&change.name);
-            let old = old.map_or(0, |value| value.len() + change.name.len());
-            if bytes - old + new > BYTES_MAX {
+            let name = change.name.as_str();
+            let new = size(name, change.value.as_ref().map(|value| value.as_slice()));
+            let old = sizes.get(name).copied();
+            let old = old.unwrap_or_else(|| {
+                let values = lock(&self.values);
+                size(name, values.get(name).map(AsRef::as_ref))
+            });
+            let body = minicbor::to_vec(&change).expect("encoding into memory cannot fail");
+            if bytes - old + new > BYTES_MAX || !frame::fits(body.len()) {
                 drop(answer.send(Err(JournalError::Full)));
                 continue;
             }
             bytes = bytes - old + new;
-            let body = minicbor::to_vec(&change).expect("encoding into memory cannot fail");
-            apply(&mut next, change);
-            changes.push(body);
+            sizes.insert(name.to_owned(), new);
+            bodies.push(body);
+            accepted.push(change);
             answers.push(answer);
         }
-        let written = match self.append(&changes, bytes as u64)? {
+        let written = match self.append(&bodies, bytes as u64)? {
             Some(refused) => Err(refused),
             None => Ok(()),
         };
         if written.is_ok() {
-            *lock(&self.values) = next;
+            self.bytes = bytes;
+            let mut values = lock(&self.values);
+            for change in accepted {
+                apply(&mut values, change);
+            }
         }
         for answer in answers {
             // Who asked may have gone.
@@ -352,6 +373,7 @@ impl Writer {
 mod tests {
     use std::time::Duration;
 
+    use super::super::frame::FILE_HEADER_BYTES;
     use super::*;
 
     fn config(dir: &Path) -> Config {
@@ -449,5 +471,60 @@ mod tests {
         assert!(matches!(refused, Err(JournalError::Full)));
         assert_eq!(values.len(), 1);
         values.put("a", Some(vec![0; half + 1])).await.unwrap();
+        // What was replaced or removed counts no more, also after a restart.
+        drop(values);
+        let values = opened(dir.path());
+        values.put("a", Some(vec![0; half])).await.unwrap();
+        let refused = values.put("b", Some(vec![0; half])).await;
+        assert!(matches!(refused, Err(JournalError::Full)));
+        values.put("b", Some(vec![0; half - 2])).await.unwrap();
+        let refused = values.put("c", Some(Vec::new())).await;
+        assert!(matches!(refused, Err(JournalError::Full)));
+        values.put("a", None).await.unwrap();
+        values.put("c", Some(vec![0; half])).await.unwrap();
+        values.put("c", None).await.unwrap();
+        values.put("b", None).await.unwrap();
+        // The names and values would be few enough, and too many for one frame.
+        let refused = values.put("a", Some(vec![0; BYTES_MAX - 1])).await;
+        assert!(matches!(refused, Err(JournalError::Full)));
+        values.put("a", Some(vec![0; half])).await.unwrap();
+    }
+
+    /// What waits for a sync is judged as if what comes before it in the same batch were in force.
+    #[tokio::test]
+    async fn changes_of_one_batch_count_one_after_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let values = opened(dir.path());
+        let third = vec![0; BYTES_MAX / 3];
+        let commands = values.commands.clone().unwrap();
+        let mut answers = Vec::new();
+        // The first is large, and is being written while the others gather behind it.
+        for (name, value) in [
+            ("a", Some(third.clone())),
+            ("b", Some(third.clone())),
+            ("c", Some(third.clone())),
+            ("b", None),
+            ("c", Some(third.clone())),
+            ("b", Some(vec![1])),
+        ] {
+            let (answer, answered) = oneshot::channel();
+            let change = Change {
+                name: name.to_owned(),
+                value: value.map(ByteVec::from),
+            };
+            commands.send((change, answer)).await.unwrap();
+            answers.push(answered);
+        }
+        drop(commands);
+        let mut outcomes = Vec::new();
+        for answer in answers {
+            outcomes.push(answer.await.unwrap().is_ok());
+        }
+        assert_eq!(outcomes, [true, true, false, true, true, true]);
+        assert_eq!(values.len(), 3);
+        assert_eq!(&*values.get("b").unwrap(), [1]);
+        drop(values);
+        let values = opened(dir.path());
+        assert_eq!((values.len(), values.get("b").unwrap().len()), (3, 1));
     }
 }

@@ -45,7 +45,7 @@ pub use entry::{
 };
 pub use error::{Damage, JournalError, KeyError};
 pub use kept_object::KeptObject;
-pub use last_values::LastValues;
+pub use last_values::{LastValues, RETAINED};
 pub use marks::{Mark, Marks};
 pub use memory::Settled;
 pub use state::{Counts, Pending, Stage, StageKind, UnfinishedRecord};

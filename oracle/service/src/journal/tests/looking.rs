@@ -84,6 +84,58 @@ async fn inspecting_damage_names_file_and_offset_and_changes_nothing() {
     }
 }
 
+/// The retained messages lie beside the segments: their file is judged in the same way, by the same command.
+#[tokio::test]
+async fn inspecting_looks_at_the_retained_messages_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = config(dir.path());
+    let look = || inspect::inspect(&settings.dir, &settings.key_file);
+    Journal::open(&settings).unwrap().close().await;
+    assert!(look().unwrap().retained.is_none());
+    let path = settings.dir.join("retained.journal");
+    let length = || usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+    let retained = LastValues::open(&settings, RETAINED).unwrap();
+    let mut ends = Vec::new();
+    for (name, value) in [
+        ("a", Some(vec![1; 40])),
+        ("b", Some(vec![2; 40])),
+        ("a", None),
+    ] {
+        retained.put(name, value).await.unwrap();
+        ends.push(length());
+    }
+    drop(retained);
+    let whole = fs::read(&path).unwrap();
+    for end in ends[0]..=ends[2] {
+        fs::write(&path, &whole[..end]).unwrap();
+        let found = look().unwrap().retained.unwrap();
+        let frames = ends.iter().filter(|boundary| **boundary <= end).count();
+        assert_eq!(found.file.path, path);
+        assert_eq!(found.file.frames, frames as u64, "cut at {end}");
+        assert_eq!(found.file.bytes, ends[frames - 1] as u64, "cut at {end}");
+        let torn_at = Some(ends[frames - 1] as u64).filter(|at| *at != end as u64);
+        assert_eq!(found.file.torn_at, torn_at, "cut at {end}");
+        assert_eq!(found.messages, [1, 2, 1][frames - 1], "cut at {end}");
+    }
+    // Whatever changed before the last frame was durable when that was written.
+    for at in (0..ends[1]).filter(|at| !(8..10).contains(at)) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x40;
+        fs::write(&path, &damaged).unwrap();
+        let starts = [0, frame::FILE_HEADER_BYTES, ends[0]];
+        let begins = starts.into_iter().filter(|start| *start <= at);
+        let begins = begins.max().unwrap() as u64;
+        match look() {
+            Err(error @ JournalError::Damaged { offset, .. }) => {
+                assert_eq!(offset, begins, "byte {at}");
+                assert!(error.is_damage());
+                assert!(error.to_string().contains("retained.journal"), "{error}");
+            }
+            other => panic!("byte {at}: {other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_key_is_made_where_something_of_a_journal_is() {
     let name = |bytes: &str| std::ffi::OsString::from(bytes);
