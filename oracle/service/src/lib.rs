@@ -6,6 +6,9 @@ pub mod config;
 mod draft;
 mod enrolment;
 pub mod evidence;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 pub mod ingest;
 mod jobs;

@@ -20,6 +20,8 @@ mod entry;
 mod error;
 mod files;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod inspect;
 mod kept_object;
 mod last_values;

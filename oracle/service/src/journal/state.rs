@@ -186,7 +186,7 @@ impl State {
     pub(super) fn apply(&mut self, entry: Entry, location: Location) {
         match entry {
             Entry::Received { id, reading } => {
-                self.next_entry = self.next_entry.max(id.0 + 1);
+                self.next_entry = self.next_entry.max(id.0.saturating_add(1));
                 self.devices
                     .entry(reading.device.clone())
                     .or_default()

@@ -114,7 +114,11 @@ impl ObjectFile {
     /// Opens a file that is there.
     pub(super) fn open(path: &Path, key: &JournalKey) -> Result<Self, Unusable> {
         let opened = OpenOptions::new().read(true).write(true).open(path);
-        let file = opened.map_err(Unusable::Io)?;
+        Self::of(opened.map_err(Unusable::Io)?, key)
+    }
+
+    /// Takes a file that is open.
+    pub(super) fn of(file: File, key: &JournalKey) -> Result<Self, Unusable> {
         let length = file.metadata().map_err(Unusable::Io)?.len();
         if length < FILE_HEADER_BYTES as u64 {
             return Err(Unusable::Unfinished);
@@ -148,7 +152,8 @@ impl ObjectFile {
         Ok(offset + frame.len() as u64)
     }
 
-    fn frame(
+    /// A frame's bytes.
+    pub(super) fn frame(
         &self,
         (offset, durable): (u64, u64),
         (kind, number): (Kind, u32),

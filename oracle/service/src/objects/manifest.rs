@@ -31,7 +31,7 @@ pub const CHUNK_BYTES_MAX: u32 = 1 << 20;
 /// Bytes of a chunk that is not the last, at least.
 const CHUNK_BYTES_MIN: u32 = 1 << 10;
 /// Chunks of an object.
-const CHUNKS_MAX: u32 = 16_384;
+pub(super) const CHUNKS_MAX: u32 = 16_384;
 
 /// A device's name for an object: 1 to 64 letters, digits, `.`, `_` or `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -18,6 +18,8 @@ mod checking;
 mod error;
 mod file;
 mod finished;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod manifest;
 mod reader;
 mod shelf;
@@ -299,29 +301,42 @@ impl Shared {
                 return Ok(None);
             }
         };
-        let touched_ms = file.touched_ms();
-        let (frames, end) = file.scan()?;
-        let Some(first) = frames.first().filter(|frame| frame.kind == Kind::Begun) else {
+        let named = |begun: &Begun| self.path(&begun.name()) == path;
+        let Some(object) = taken_up(file, path, named)? else {
             return Ok(None);
         };
-        let begun = file.read(first.offset, (first.kind, first.number), first.bytes)?;
-        let begun = begun.and_then(|bytes| minicbor::decode::<Begun>(&bytes).ok());
-        let Some(begun) = begun.filter(|begun| self.path(&begun.name()) == path) else {
-            tracing::error!(path = %path.display(), "an object's beginning is damaged, the device has to send it anew");
-            return Ok(None);
-        };
-        file.cut(disk, end)?;
-        file.sync(disk)?;
-        let mut object = Shelved::new(begun, file, end, touched_ms);
-        object.durable = end;
-        for frame in &frames[1..] {
-            let right = object.begun.chunk_len(frame.number) == Some(frame.bytes);
-            if frame.kind == Kind::Chunk && right {
-                object.put(frame.number, frame.offset);
-            }
-        }
+        object.file.cut(disk, object.end)?;
+        object.file.sync(disk)?;
         Ok(Some(object))
     }
+}
+
+/// What an object's file holds; none without a whole beginning that is as it must be.
+fn taken_up(
+    file: ObjectFile,
+    path: &Path,
+    is_named: impl FnOnce(&Begun) -> bool,
+) -> std::io::Result<Option<Shelved>> {
+    let (frames, end) = file.scan()?;
+    let Some(first) = frames.first().filter(|frame| frame.kind == Kind::Begun) else {
+        return Ok(None);
+    };
+    let begun = file.read(first.offset, (first.kind, first.number), first.bytes)?;
+    let begun = begun.and_then(|bytes| Begun::from_bytes(&bytes));
+    let Some(begun) = begun.filter(is_named) else {
+        tracing::error!(path = %path.display(), "an object's beginning is damaged, the device has to send it anew");
+        return Ok(None);
+    };
+    let touched_ms = file.touched_ms();
+    let mut object = Shelved::new(begun, file, end, touched_ms);
+    object.durable = end;
+    for frame in &frames[1..] {
+        let right = object.begun.chunk_len(frame.number) == Some(frame.bytes);
+        if frame.kind == Kind::Chunk && right {
+            object.put(frame.number, frame.offset);
+        }
+    }
+    Ok(Some(object))
 }
 
 /// The wall clock, milliseconds since 1970.

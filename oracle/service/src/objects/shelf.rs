@@ -8,6 +8,7 @@ use minicbor::{Decode, Encode};
 
 use super::error::{ObjectError, Whose};
 use super::file::ObjectFile;
+use super::manifest::{CHUNK_BYTES_MAX, CHUNKS_MAX, OBJECT_BYTES_MAX};
 use crate::config::{DEFAULT_OBJECTS_BYTES, DEFAULT_OBJECTS_EXPIRY, JournalConfig};
 use crate::journal::Reading;
 
@@ -45,6 +46,15 @@ impl Begun {
             device: self.reading.device.clone(),
             id: self.id.clone(),
         }
+    }
+
+    /// Reads a file's first frame; none if it is no such thing, or says what no manifest may.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let begun: Self = minicbor::decode(bytes).ok()?;
+        let sound = (1..=OBJECT_BYTES_MAX).contains(&begun.bytes)
+            && (1..=CHUNK_BYTES_MAX).contains(&begun.chunk_bytes)
+            && begun.chunks() <= CHUNKS_MAX;
+        sound.then_some(begun)
     }
 
     pub(crate) fn chunks(&self) -> u32 {
@@ -230,5 +240,54 @@ impl Shelf {
             .iter()
             .filter(|(_, object)| object.phase == phase);
         names.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Labels, Marks};
+
+    /// Whatever a file says: nothing divides by zero, and no list is longer than an object's chunks.
+    #[test]
+    fn a_beginning_that_no_manifest_makes_is_none() {
+        let begun = |bytes, chunk_bytes| Begun {
+            reading: Reading {
+                device: "d".to_owned(),
+                sequence: None,
+                received_ms: 0,
+                content_type: "image/png".to_owned(),
+                code: "image".to_owned(),
+                period_start: 0,
+                period_end: 0,
+                patient: "00".to_owned(),
+                alone: true,
+                payload: Vec::new().into(),
+                time_named: false,
+                labels: Labels::default(),
+                marks: Marks::default(),
+                object: None,
+            },
+            id: "o".to_owned(),
+            bytes,
+            sha256: [0; 32].into(),
+            chunk_bytes,
+            manifest: [0; 32].into(),
+        };
+        for (bytes, chunk_bytes, sound) in [
+            (1, 1, true),
+            (1 << 30, 1 << 20, true),
+            (16_384, 1, true),
+            (16_385, 1, false),
+            (1, 0, false),
+            (0, 1024, false),
+            ((1 << 30) + 1, 1 << 20, false),
+            (1, (1 << 20) + 1, false),
+            (u64::MAX, u32::MAX, false),
+        ] {
+            let said = minicbor::to_vec(begun(bytes, chunk_bytes)).unwrap();
+            let read = Begun::from_bytes(&said);
+            assert_eq!(read.is_some(), sound, "{bytes} in {chunk_bytes}");
+        }
     }
 }

@@ -7,6 +7,8 @@
 
 mod connection;
 mod delivery;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod greeting;
 mod outbound;
 mod pace;
