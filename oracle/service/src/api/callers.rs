@@ -64,15 +64,27 @@ impl Callers {
         })
     }
 
-    /// Reads the folders again, for new revocation lists. On an error the MSPs in use stay.
+    /// Reads the folders again, for new revocation lists. An organisation whose folder cannot be read keeps the MSP
+    /// in use; what the others revoked holds nevertheless.
     ///
     /// # Errors
     ///
     /// [`MspError`] of the first folder that is no MSP.
     pub(crate) fn reload(&self) -> Result<(), MspError> {
-        let fresh = read_msps(&self.organizations)?;
+        let current = Arc::clone(&self.msps.read().unwrap_or_else(PoisonError::into_inner));
+        let mut failure = None;
+        let read_again = |(organization, msp): (&CallerOrganization, &Msp)| {
+            Msp::from_dir(organization.msp_id.clone(), &organization.msp_dir).unwrap_or_else(
+                |error| {
+                    failure.get_or_insert(error);
+                    msp.clone()
+                },
+            )
+        };
+        let organizations = self.organizations.iter().zip(current.iter());
+        let fresh = organizations.map(read_again).collect();
         *self.msps.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// The MSP of an organisation, as it is in force now.
@@ -147,5 +159,50 @@ fn refused(refusal: Option<MspError>) -> Problem {
     match refusal {
         Some(cause) => problem.caused_by(cause),
         None => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fabric_mspgen::{Kind, Organization};
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_list_of_one_organisation_keeps_no_list_of_another_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, second] = ["org1", "org2"].map(|name| {
+            let msp_id = MspId::parse(&format!("{name}MSP")).unwrap();
+            Organization::create(
+                dir.path(),
+                msp_id,
+                &format!("{name}.example.com"),
+                Kind::Peer,
+            )
+            .unwrap()
+        });
+        let callers = Callers::load(&[&first, &second].map(|organization| CallerOrganization {
+            msp_id: organization.msp_id().clone(),
+            msp_dir: organization.msp_folder(),
+        }))
+        .unwrap();
+        let issued = [&first, &second]
+            .map(|organization| organization.issue_device("d", None).unwrap().certificate);
+        let now = issued[0].not_before() + 1;
+        let codes = |callers: &Callers| {
+            issued.each_ref().map(|certificate| {
+                let caller = callers.authenticate(certificate, now);
+                caller.map(drop).map_err(|problem| problem.code())
+            })
+        };
+        assert_eq!(codes(&callers), [Ok(()), Ok(())]);
+
+        // The first organisation's folder is read first, and its list is none.
+        first.revoke_certificates(&issued[..1]).unwrap();
+        callers.reload().unwrap();
+        std::fs::write(first.msp_folder().join("crls/more"), "no list").unwrap();
+        second.revoke_certificates(&issued[1..]).unwrap();
+        assert!(matches!(callers.reload(), Err(MspError::Crl { .. })));
+        assert_eq!(codes(&callers), [Err("CERTIFICATE_REVOKED"); 2]);
     }
 }
