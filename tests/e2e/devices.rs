@@ -224,7 +224,20 @@ async fn are_there_once(patient: &Patient, published: &[String]) {
 
 #[tokio::test]
 async fn a_device_is_enrolled_with_a_token_renewed_suspended_and_revoked() {
-    let running = Running::embedded().await;
+    life(Platform::EMBEDDED).await;
+}
+
+#[tokio::test]
+async fn a_device_is_enrolled_renewed_suspended_and_revoked_on_real_fabric_and_kubo() {
+    let test = "a_device_is_enrolled_renewed_suspended_and_revoked_on_real_fabric_and_kubo";
+    if is_here(test, Platform::REAL) {
+        life(Platform::REAL).await;
+    }
+}
+
+/// A device from its token to its end.
+async fn life(platform: Platform) {
+    let running = Running::start(platform, 1).await;
     let admin = running.cast.administrator.clone();
     let patient = running.cast.patients[0].clone();
     let pseudonym = patient.pseudonym.to_string();
