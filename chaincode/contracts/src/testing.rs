@@ -277,6 +277,8 @@ impl World {
             confidentiality: Confidentiality::N,
             sensitivity: vec![],
             submission: None,
+            manifest: None,
+            marks: std::collections::BTreeMap::new(),
             content_type: "application/vnd.salus.segment+cbor-seq".to_owned(),
             cid: cid(&Digest::of(&n.to_be_bytes())),
             size: 4096,

@@ -188,6 +188,12 @@ token!(
     Sensitivity, "a sensitivity code of 1 to 64 letters, digits, '.', '_' or '-'"
 );
 
+token!(
+    /// What an oracle found odd about a reading that it kept: `unit-not-ucum`, `clock-ahead`, 1 to 64
+    /// of `A-Z a-z 0-9 . _ -`. The contracts do not know which there are.
+    MarkName, "a mark of 1 to 64 letters, digits, '.', '_' or '-'"
+);
+
 fn is_token(text: &str) -> bool {
     (1..=TOKEN_CHARS_MAX).contains(&text.len())
         && text

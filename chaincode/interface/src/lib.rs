@@ -23,6 +23,7 @@ mod ids;
 mod jwk;
 mod key_proof;
 pub mod limits;
+mod manifest;
 pub mod names;
 mod page;
 pub mod reading;
@@ -45,11 +46,13 @@ pub use directory::{
 };
 pub use error::{ErrorCode, ParseError};
 pub use ids::{
-    AccessRequestId, ContextId, DelegationId, DeviceId, EmergencyId, GrantId, MspId, NoticeId,
-    ParticipantId, PolicyId, ProjectCode, Pseudonym, ReadId, RecordId, RecordType, Sensitivity,
+    AccessRequestId, ContextId, DelegationId, DeviceId, EmergencyId, GrantId, MarkName, MspId,
+    NoticeId, ParticipantId, PolicyId, ProjectCode, Pseudonym, ReadId, RecordId, RecordType,
+    Sensitivity,
 };
 pub use jwk::Jwk;
 pub use key_proof::KeyProof;
+pub use manifest::SignedManifest;
 pub use page::{PageRequest, PageToken};
 pub use record::{
     KeyWrap, Period, Record, RecordEntry, RecordFilter, RecordPage, RecordPrivate, RecordState,

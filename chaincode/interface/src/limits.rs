@@ -34,6 +34,8 @@ pub const RULE_LIST_MAX: usize = 16;
 pub const RULES_PER_SLOT_MAX: usize = 64;
 /// Sensitivities of one record.
 pub const RECORD_SENSITIVITIES_MAX: usize = 16;
+/// Marks of one record: kinds of oddities, however many of its readings have them.
+pub const RECORD_MARKS_MAX: usize = 16;
 /// Seconds that a declared emergency lasts, at most: four hours.
 pub const EMERGENCY_SECONDS_MAX: u64 = 4 * 60 * 60;
 /// Bytes of a sealed text (compact JWE): an emergency's justification, a review's note.

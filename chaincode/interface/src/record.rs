@@ -3,7 +3,7 @@
 //! Public (argument, state, event): [`RecordEntry`], [`RecordState`], [`RecordsRegistered`].
 //! Private (transient map, collections): [`RecordPrivate`], [`RecordWraps`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,13 +12,14 @@ use crate::canonical::canonical_json;
 use crate::digest::{Digest, Salt};
 use crate::error::ParseError;
 use crate::ids::{
-    ContextId, DeviceId, GrantId, MspId, ParticipantId, Pseudonym, RecordId, RecordType,
+    ContextId, DeviceId, GrantId, MarkName, MspId, ParticipantId, Pseudonym, RecordId, RecordType,
     Sensitivity,
 };
 use crate::limits::{
-    CID_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, JSON_INTEGER_MAX, RECORD_SENSITIVITIES_MAX,
-    WRAP_BATCH_MAX, WRAP_BYTES_MAX, WRAPS_MAX,
+    CID_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, JSON_INTEGER_MAX, RECORD_MARKS_MAX,
+    RECORD_SENSITIVITIES_MAX, WRAP_BATCH_MAX, WRAP_BYTES_MAX, WRAPS_MAX,
 };
+use crate::manifest::SignedManifest;
 use crate::page::{PageRequest, PageToken};
 use crate::time::UtcTime;
 
@@ -120,6 +121,13 @@ pub struct RecordPrivate {
     /// The participant's signed [`crate::SubmitRecord`], as compact JWS; absent for a device's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submission: Option<String>,
+    /// Of a device's large object: the manifest, if the device signed it; absent for all else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<SignedManifest>,
+    /// What the oracle found odd about a device's readings, at most [`RECORD_MARKS_MAX`] kinds, and
+    /// of how many readings each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub marks: BTreeMap<MarkName, u32>,
     /// Media type of the opened object.
     pub content_type: String,
     /// CID of the sealed object.
@@ -182,13 +190,40 @@ impl RecordPrivate {
             || self.sensitivity.iter().collect::<BTreeSet<_>>().len() != self.sensitivity.len()
         {
             Err(ParseError::new("at most 16 different sensitivities"))
+        } else if !self.is_manifest_in_place() {
+            Err(ParseError::new(
+                "a manifest of the one object that the record holds",
+            ))
+        } else if !self.are_marks_in_place() {
+            Err(ParseError::new(
+                "at most 16 marks, each of some of a device's readings",
+            ))
         } else if !(1..=CID_BYTES_MAX).contains(&self.cid.len())
             || !self.cid.bytes().all(|b| b.is_ascii_alphanumeric())
         {
             Err(ParseError::new("a CID of at most 128 letters and digits"))
         } else {
-            Ok(())
+            self.manifest
+                .as_ref()
+                .map_or(Ok(()), SignedManifest::validate)
         }
+    }
+
+    /// Only one object of a device has a manifest, which is about as many bytes.
+    fn is_manifest_in_place(&self) -> bool {
+        self.manifest.as_ref().is_none_or(|manifest| {
+            matches!(self.source, Source::DeviceId(_))
+                && self.readings == 1
+                && manifest.size == self.plaintext_size
+        })
+    }
+
+    fn are_marks_in_place(&self) -> bool {
+        let mut counts = self.marks.values();
+        self.marks.is_empty()
+            || matches!(self.source, Source::DeviceId(_))
+                && self.marks.len() <= RECORD_MARKS_MAX
+                && counts.all(|count| (1..=self.readings).contains(count))
     }
 }
 

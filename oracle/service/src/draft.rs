@@ -3,13 +3,14 @@
 //! Public keys only: what is sealed here cannot be opened here. Both ways into the ledger end here,
 //! the pipeline's groups of readings and the uploads of people.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use cid::Cid;
 use contract_interface::{
-    Digest, KeyWrap, MspId, Period, Pseudonym, RecordEntry, RecordId, RecordPrivate, RecordType,
-    RecordWraps, Salt, Source, canonical_json,
+    Digest, KeyWrap, MarkName, MspId, Period, Pseudonym, RecordEntry, RecordId, RecordPrivate,
+    RecordType, RecordWraps, Salt, SignedManifest, Source, canonical_json,
 };
 use sealed_object::{AssociatedData, DataKey, PublicKey, Sealer, WrapError, seal};
 use thiserror::Error;
@@ -45,6 +46,10 @@ pub(crate) struct Draft {
     pub(crate) labels: Labels,
     /// The participant's signed `SubmitRecord`.
     pub(crate) submission: Option<String>,
+    /// Of a device's object, if the device signed it.
+    pub(crate) manifest: Option<SignedManifest>,
+    /// What is odd about the readings, and of how many.
+    pub(crate) marks: BTreeMap<MarkName, u32>,
     pub(crate) content_type: String,
     pub(crate) plaintext: Vec<u8>,
     pub(crate) merkle_root: Digest,
@@ -106,6 +111,8 @@ impl Draft {
             confidentiality: self.labels.confidentiality,
             sensitivity: self.labels.sensitivity.into_iter().collect(),
             submission: self.submission,
+            manifest: self.manifest,
+            marks: self.marks,
             content_type: self.content_type,
             cid: String::new(),
             size: 0,

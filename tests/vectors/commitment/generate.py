@@ -27,6 +27,18 @@ BASE = {
 }
 
 
+MANIFEST = {
+    "content_type": "application/octet-stream",
+    "size": 3111,
+    "sha256": "cd" * 32,
+    "chunk_size": 1024,
+    "seq": 17,
+    "type": "18748-4",
+    "time": "2026-01-02T03:04:05.5+01:00",
+    "sig": "eyJhbGciOiJFUzI1NiJ9..AA",
+}
+
+
 def record(**changes):
     return {**BASE, **changes}
 
@@ -101,6 +113,18 @@ match(
         submission="eyJhbGciOiJFUzI1NiJ9.e30.AA",
     ),
 )
+match(
+    "signed_object",
+    "one object with the manifest that its device signed, and what is odd about it",
+    record(
+        content_type="application/dicom",
+        readings=1,
+        type="18748-4",
+        manifest=MANIFEST,
+        marks={"clock-behind": 1},
+    ),
+)
+match("marked", "readings of which some are odd", record(marks={"unit-not-ucum": 60, "x": 1}))
 vector(
     "confidentiality_left_out",
     "match",
@@ -161,6 +185,17 @@ mismatch(
     without("confidentiality"),
     commitment(without("confidentiality")),
 )
+mismatch(
+    "other_manifest",
+    "committed to a manifest of another content",
+    record(readings=1, manifest={**MANIFEST, "sha256": "ce" * 32}),
+    commitment(record(readings=1, manifest=MANIFEST)),
+)
+mismatch(
+    "marks_taken_away",
+    "committed to an odd reading, shown as if none were",
+    committed=commitment(record(marks={"unit-not-ucum": 1})),
+)
 mismatch("other_salt", "committed with another salt", record(salt="11" + "22" * 31))
 mismatch(
     "salt_as_text",
@@ -194,6 +229,12 @@ malformed(
     "a confidentiality that is none of N, R and V",
     record(confidentiality="U"),
 )
+malformed(
+    "manifest_with_more",
+    "a manifest has no members of its device's own",
+    record(readings=1, manifest={**MANIFEST, "room": "12"}),
+)
+malformed("mark_of_words", "a mark is a name", record(marks={"the unit is wrong": 1}))
 malformed("no_registrar", "the registrar is missing", without("registrar"))
 malformed("missing_member", "a member is missing", without("merkle_root"))
 malformed(
@@ -233,4 +274,43 @@ invalid(
     "too_many_sensitivities",
     "17 sensitivities",
     record(sensitivity=[f"S{number}" for number in range(17)]),
+)
+invalid(
+    "manifest_of_many",
+    "a manifest is of one object",
+    record(manifest=MANIFEST),
+)
+invalid(
+    "manifest_of_another_size",
+    "a manifest is of the whole content",
+    record(readings=1, manifest={**MANIFEST, "size": 3112}),
+)
+invalid(
+    "manifest_with_words",
+    "a manifest has no place for words",
+    record(readings=1, manifest={**MANIFEST, "time": "after lunch"}),
+)
+invalid(
+    "manifest_of_a_participant",
+    "people submit, devices have manifests",
+    record(
+        readings=1,
+        manifest=MANIFEST,
+        source={"participant_id": "0123456789abcdef0123456789abcdef"},
+    ),
+)
+invalid("mark_of_none", "a mark of no reading", record(marks={"unit-not-ucum": 0}))
+invalid("mark_of_too_many", "more odd readings than readings", record(marks={"a": 61}))
+invalid(
+    "too_many_marks",
+    "17 marks",
+    record(marks={f"mark-{number}": 1 for number in range(17)}),
+)
+invalid(
+    "marks_of_a_participant",
+    "only devices' readings are marked",
+    record(
+        source={"participant_id": "0123456789abcdef0123456789abcdef"},
+        marks={"unit-not-ucum": 1},
+    ),
 )

@@ -62,6 +62,8 @@ fn record() -> RecordPrivate {
         confidentiality: Confidentiality::N,
         sensitivity: vec![],
         submission: None,
+        manifest: None,
+        marks: std::collections::BTreeMap::new(),
         content_type: "a/b".to_owned(),
         cid: "c".to_owned(),
         size: 1,

@@ -71,6 +71,8 @@ fn record() -> RecordPrivate {
         confidentiality: Confidentiality::N,
         sensitivity: vec![],
         submission: None,
+        manifest: None,
+        marks: std::collections::BTreeMap::new(),
         content_type: "application/fhir+json".to_owned(),
         cid: "bafk".to_owned(),
         size: 1,
@@ -166,6 +168,8 @@ impl Numbers {
                     self.token()
                 )),
             },
+            manifest: None,
+            marks: std::collections::BTreeMap::new(),
             content_type: format!("{}/{}", self.token(), self.token()),
             cid: hex::encode(self.bytes::<32>()),
             size: self.below(JSON_INTEGER_MAX + 1),

@@ -49,7 +49,7 @@ pub(crate) async fn list(client: &Client, args: &RecordsList, out: Output) -> Re
         .await?;
     out.list(
         &records,
-        ["RECORD", "TYPE", "FROM", "TO", "READINGS", "CID"],
+        ["RECORD", "TYPE", "FROM", "TO", "READINGS", "CID", "MARKS"],
         |record| {
             let metadata = &record.metadata;
             [
@@ -59,6 +59,7 @@ pub(crate) async fn list(client: &Client, args: &RecordsList, out: Output) -> Re
                 metadata.period.end.to_string(),
                 metadata.readings.to_string(),
                 metadata.cid.clone(),
+                wording::marks(&metadata.marks),
             ]
         },
     )?;
@@ -109,6 +110,7 @@ async fn read_one(client: &Client, id: &RecordId, args: &RecordsRead, out: Outpu
     ));
     let partial = path.with_extension("partial");
     let (read_id, block_number) = (sealed.read_id, sealed.block_number);
+    let marks = sealed.record.metadata.marks.clone();
     let mut file = BufWriter::new(
         create_private(&partial).with_context(|| format!("cannot write {}", partial.display()))?,
     );
@@ -130,13 +132,18 @@ async fn read_one(client: &Client, id: &RecordId, args: &RecordsRead, out: Outpu
         &json!({
             "record_id": id,
             "readings": readings,
+            "marks": marks,
             "file": path,
             "read_id": read_id,
             "block_number": block_number,
         }),
         &format!(
-            "{}: {readings} readings, read receipt {read_id}",
-            path.display()
+            "{}: {readings} readings{}, read receipt {read_id}",
+            path.display(),
+            match marks.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", wording::marks(&marks)),
+            }
         ),
     )?;
     Ok(())

@@ -1,7 +1,9 @@
 //! Rules, reasons and happenings in words.
 
+use std::collections::BTreeMap;
+
 use contract_interface::{
-    Decision, Grantee, ReasonCode, Rule, UtcTime,
+    Decision, Grantee, MarkName, ReasonCode, Rule, UtcTime,
     access::{Author, Happening, Recipient, RuleRef, SecurityLabel},
 };
 
@@ -21,6 +23,15 @@ pub(crate) fn decision(decision: Decision) -> &'static str {
         Decision::Permit => "permit",
         Decision::Deny => "deny",
     }
+}
+
+/// What is odd about readings, and of how many.
+pub(crate) fn marks(marks: &BTreeMap<MarkName, u32>) -> String {
+    let words: Vec<String> = marks
+        .iter()
+        .map(|(mark, readings)| format!("{mark}: {readings}"))
+        .collect();
+    words.join(", ")
 }
 
 /// A list with commas, or `empty`.

@@ -4,8 +4,9 @@
 use std::io::{self, Read};
 
 use contract_interface::segment::{self, SegmentItem};
-use contract_interface::{Record, Source};
+use contract_interface::{Record, SignedManifest, Source};
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
+use fabric_msp::Certificate;
 use fabric_msp::block::{Block, ChannelConfig};
 use rust_unixfs::file::adder::{Chunker, FileAdder};
 use sha2::{Digest as _, Sha256};
@@ -21,6 +22,8 @@ pub const CONTENT_BYTES_MAX: u64 = crate::opening::MEMORY_BYTES_MAX;
 const CHUNK_BYTES: usize = 256 << 10;
 /// Bytes read at a time.
 const BUFFER_BYTES: usize = 64 << 10;
+/// Why a certificate is not taken for the device's.
+const NOT_THE_DEVICES: &str = "its certificate is neither registered nor of the registrar";
 /// First byte of what a leaf's hash is over (RFC 6962).
 const LEAF: [u8; 1] = [0];
 
@@ -117,7 +120,7 @@ pub fn verify_content(evidence: &Evidence, mut content: impl Read) -> io::Result
     let metadata = &evidence.record.metadata;
     let mut report = Report::default();
     if metadata.content_type != segment::MEDIA_TYPE {
-        return verify_single(&evidence.record, content);
+        return verify_single(evidence, content);
     }
     if metadata.plaintext_size > CONTENT_BYTES_MAX {
         report.failed_with(
@@ -170,11 +173,12 @@ pub fn verify_content(evidence: &Evidence, mut content: impl Read) -> io::Result
 
 /// Content that is no segment. The tree of what a participant submitted has the content as its one
 /// leaf; of a device's message, the leaf also holds time and sequence number of its arrival, which
-/// the content does not have, and the object's hash alone binds it.
-fn verify_single(record: &Record, mut content: impl Read) -> io::Result<Report> {
-    let metadata = &record.metadata;
+/// the content does not have, and the object's hash alone binds it, or a manifest that the device signed.
+fn verify_single(evidence: &Evidence, mut content: impl Read) -> io::Result<Report> {
+    let metadata = &evidence.record.metadata;
     let mut report = Report::default();
-    let mut hash = Sha256::new_with_prefix(LEAF);
+    let mut leaf = Sha256::new_with_prefix(LEAF);
+    let mut hash = Sha256::new();
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut size = 0_u64;
     loop {
@@ -182,6 +186,7 @@ fn verify_single(record: &Record, mut content: impl Read) -> io::Result<Report> 
         if count == 0 {
             break;
         }
+        leaf.update(&buffer[..count]);
         hash.update(&buffer[..count]);
         size += count as u64;
     }
@@ -195,7 +200,7 @@ fn verify_single(record: &Record, mut content: impl Read) -> io::Result<Report> 
     }
     match &metadata.source {
         Source::ParticipantId(_)
-            if hash.finalize().as_slice() == metadata.merkle_root.as_bytes() =>
+            if leaf.finalize().as_slice() == metadata.merkle_root.as_bytes() =>
         {
             report.passed(Check::Merkle, format!("root {}", metadata.merkle_root));
         }
@@ -210,7 +215,37 @@ fn verify_single(record: &Record, mut content: impl Read) -> io::Result<Report> 
             "a single message: the sealed object's SHA-256 binds it",
         ),
     }
+    if let Some(manifest) = &metadata.manifest {
+        let found = contract_interface::Digest::from_bytes(hash.finalize().into());
+        match signed_manifest(evidence, manifest) {
+            Err(problem) => report.failed_with(Check::Device, problem),
+            Ok(_) if manifest.describes(size, &found) => report.passed(
+                Check::Device,
+                format!("the content has the SHA-256 that its device signed, {found}"),
+            ),
+            Ok(_) => report.failed_with(
+                Check::Device,
+                format!("the content has SHA-256 {found}, its device signed another"),
+            ),
+        }
+    }
     Ok(report)
+}
+
+/// The certificate with which the record's device signed a manifest, if it had that.
+pub(super) fn signed_manifest(
+    evidence: &Evidence,
+    manifest: &SignedManifest,
+) -> Result<Certificate, String> {
+    let Source::DeviceId(device) = &evidence.record.metadata.source else {
+        return Err("the record is no device's".to_owned());
+    };
+    let certificate = device::manifest_signer(manifest, device);
+    let certificate = certificate.map_err(|error| error.to_string())?;
+    match device_had(evidence, &certificate) {
+        true => Ok(certificate),
+        false => Err(NOT_THE_DEVICES.to_owned()),
+    }
 }
 
 /// Checks the signatures of signed readings.
@@ -226,7 +261,7 @@ pub(super) fn verify_signatures<'a>(
             Ok(None) => continue,
             Ok(Some(certificate)) => match device_had(evidence, &certificate) {
                 true => None,
-                false => Some("its certificate is neither registered nor of the registrar".into()),
+                false => Some(NOT_THE_DEVICES.to_owned()),
             },
             Err(error) => Some(error.to_string()),
         };
@@ -247,7 +282,7 @@ pub(super) fn verify_signatures<'a>(
 
 /// Whether a certificate is the device's: the registered one, or, since certificates are renewed,
 /// one that the organisation which registered the record certified under the device's name.
-fn device_had(evidence: &Evidence, certificate: &fabric_msp::Certificate) -> bool {
+fn device_had(evidence: &Evidence, certificate: &Certificate) -> bool {
     let registered = evidence.device.as_ref();
     if registered.is_some_and(|device| *device.thumbprint.as_bytes() == certificate.thumbprint()) {
         return true;

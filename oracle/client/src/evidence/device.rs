@@ -4,8 +4,9 @@
 //! signed, and [`fabric_msp::detached`] for the signature's form. The oracle refuses a reading
 //! whose signature is wrong, and keeps the payload as it came, so that it can be checked again.
 
-use contract_interface::reading::{self, SIGNATURE_MEMBER, SignedReadingError};
+use contract_interface::reading::{self, SIGNATURE_MEMBER, SignedReading, SignedReadingError};
 use contract_interface::segment::SegmentItem;
+use contract_interface::{DeviceId, SignedManifest};
 use fabric_msp::detached::{self, DetachedError};
 use fabric_msp::{Certificate, SignatureError, SigningIdentity};
 use serde_json::Value;
@@ -21,9 +22,9 @@ pub enum DeviceError {
     #[error(transparent)]
     Detached(#[from] DetachedError),
     /// The certificate is of another device.
-    #[error("the reading of {device} is signed by {signer}")]
+    #[error("what {device} sent is signed by {signer}")]
     OtherDevice {
-        /// Whose reading it is.
+        /// Who sent it.
         device: String,
         /// The certificate's common name.
         signer: String,
@@ -43,18 +44,32 @@ pub enum DeviceError {
 /// [`DeviceError`] if the signature is wrong.
 pub fn signer(item: &SegmentItem) -> Result<Option<Certificate>, DeviceError> {
     let signed = reading::of(&item.content_type, &item.payload)?;
-    let Some(signed) = signed else {
-        return Ok(None);
-    };
+    let certificate = signed.map(|signed| verified(&signed, item.device_id.as_str()));
+    certificate.transpose()
+}
+
+/// The certificate with which a device signed the manifest of a large object. Whether the device had it is for the
+/// caller to ask.
+///
+/// # Errors
+/// [`DeviceError`] if the signature is wrong.
+pub fn manifest_signer(
+    manifest: &SignedManifest,
+    device: &DeviceId,
+) -> Result<Certificate, DeviceError> {
+    verified(&manifest.signed()?, device.as_str())
+}
+
+fn verified(signed: &SignedReading, device: &str) -> Result<Certificate, DeviceError> {
     let certificate = detached::verify(&signed.signature, &signed.content)?;
     let name = certificate.subject_common_name().unwrap_or_default();
-    if name != item.device_id.as_str() {
+    if name != device {
         return Err(DeviceError::OtherDevice {
-            device: item.device_id.to_string(),
+            device: device.to_owned(),
             signer: name.to_owned(),
         });
     }
-    Ok(Some(certificate))
+    Ok(certificate)
 }
 
 /// Signs a compact reading in JSON and returns it with the member `sig`.

@@ -56,7 +56,10 @@ checks! {
     Merkle = "merkle";
     /// The reading is a leaf of the tree with the registered root.
     Inclusion = "inclusion";
-    /// Readings that are signed were signed with the device's certificate.
+    /// The manifest of a large object was signed with the device's certificate.
+    Manifest = "manifest";
+    /// Readings that are signed were signed with the device's certificate; a large object is the one that the signed
+    /// manifest describes.
     Device = "device";
 }
 

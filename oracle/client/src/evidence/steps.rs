@@ -18,6 +18,7 @@ use fabric_msp::block::{
 
 use super::anchors::Anchors;
 use super::chain::{Genuine, Signed};
+use super::content;
 use super::report::{Check, Report};
 
 /// What the bundle is expected to be about.
@@ -53,6 +54,11 @@ pub fn verify(evidence: &Evidence, expected: &Expected<'_>, anchors: &Anchors) -
     let mut report = Report::default();
     report.judge(Check::Format, format(evidence, expected));
     report.judge(Check::Commitment, commitment(evidence));
+    if let Some(manifest) = &evidence.record.metadata.manifest {
+        let signed = content::signed_manifest(evidence, manifest);
+        let signed = signed.map(|certificate| ((), format!("signed by {}", certificate.subject())));
+        report.judge(Check::Manifest, signed);
+    }
     let registration = report.judge(Check::Block, block(&evidence.registration.0));
     let run = report.judge(Check::Chain, run(evidence, registration.as_ref()));
     let configs = report.judge(Check::Configuration, configurations(evidence));

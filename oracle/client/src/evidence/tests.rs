@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contract_interface::evidence::Base64;
-use contract_interface::names;
-use fabric_msp::Certificate;
+use contract_interface::{Source, names};
 use fabric_msp::block::Block;
+use fabric_msp::{Certificate, SigningIdentity};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -372,4 +372,85 @@ fn evidence_from_a_real_channel_holds() {
     other.record.state.version += 1;
     let report = verify(&other, &EXPECTED, &pinned());
     assert_eq!(failed(&report), ["state", "anchor"]);
+}
+
+/// A record of one object that the device of the right bundle signed, with another certificate that is registered.
+fn signed_object(content: &[u8], change: impl FnOnce(&mut Value)) -> Evidence {
+    let dir = tempfile::tempdir().unwrap();
+    let organization = fabric_mspgen::Organization::create(
+        dir.path(),
+        "Org1MSP".parse().unwrap(),
+        "org1.example.com",
+        fabric_mspgen::Kind::Peer,
+    );
+    let mut evidence: Evidence = serde_json::from_value(right()).unwrap();
+    let Source::DeviceId(device) = evidence.record.metadata.source.clone() else {
+        panic!("the right bundle is of a device");
+    };
+    let issued = organization.unwrap().issue_device(device.as_str(), None);
+    let issued = issued.unwrap();
+    issued.write_client(dir.path()).unwrap();
+    let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+    let identity = SigningIdentity::from_pem(
+        "Org1MSP".parse().unwrap(),
+        &read("client.crt"),
+        &read("client.key"),
+    );
+    let manifest = serde_json::json!({
+        "content_type": "application/octet-stream", "size": content.len(), "chunk_size": 1024,
+        "sha256": contract_interface::Digest::of(content).to_string().to_uppercase(), "seq": 7,
+    });
+    let manifest = device::sign(&identity.unwrap(), manifest.to_string().as_bytes());
+    let mut manifest = serde_json::from_slice(&manifest.unwrap()).unwrap();
+    change(&mut manifest);
+    let metadata = &mut evidence.record.metadata;
+    metadata.content_type = "application/dicom".to_owned();
+    metadata.readings = 1;
+    metadata.plaintext_size = content.len() as u64;
+    metadata.manifest = Some(serde_json::from_value(manifest).unwrap());
+    evidence.record.state.commitment = evidence.record.metadata.commitment();
+    let thumbprint = issued.certificate.thumbprint();
+    let registered = evidence.device.as_mut().unwrap();
+    registered.thumbprint = contract_interface::Digest::from_bytes(thumbprint);
+    evidence
+}
+
+#[test]
+fn the_content_of_an_object_is_what_its_device_signed() {
+    let content = vec![7; 3000];
+    let judged = |evidence: &Evidence, content: &[u8]| {
+        let whole = verify(evidence, &EXPECTED, &pinned());
+        let opened = content::verify_content(evidence, content).unwrap();
+        let outcome = |report: &Report, check| report.outcome(check).unwrap();
+        (
+            outcome(&whole, Check::Manifest),
+            outcome(&opened, Check::Content),
+            outcome(&opened, Check::Device),
+        )
+    };
+    use Outcome::{Failed, Passed};
+    let right = signed_object(&content, |_| ());
+    assert_eq!(judged(&right, &content), (Passed, Passed, Passed));
+    let mut other = content.clone();
+    other[1000] ^= 1;
+    assert_eq!(judged(&right, &other), (Passed, Passed, Failed));
+    for (member, value) in [
+        ("size", Value::from(2999)),
+        ("sha256", "ab".repeat(32).into()),
+        ("seq", 8.into()),
+        ("content_type", "text/plain".into()),
+        ("time", "2026-01-01T00:00:00Z".into()),
+    ] {
+        let changed = signed_object(&content, |manifest| manifest[member] = value);
+        let expected = (Failed, Passed, Failed);
+        assert_eq!(judged(&changed, &content), expected, "{member}");
+    }
+    // A certificate that is registered no more, and of no CA of the registrar's.
+    let mut unknown = right.clone();
+    unknown.device = None;
+    assert_eq!(judged(&unknown, &content), (Failed, Passed, Failed));
+    // Of another device.
+    let mut moved = right;
+    moved.record.metadata.source = Source::DeviceId("other".parse().unwrap());
+    assert_eq!(judged(&moved, &content), (Failed, Passed, Failed));
 }

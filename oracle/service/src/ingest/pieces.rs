@@ -8,8 +8,10 @@ use contract_interface::DeviceId;
 use super::decode;
 use super::intake::{Intake, IntakeError, Taken, check_signature, make_reading, now};
 use super::topic::{Piece, TopicError};
-use crate::journal::{Accepted, KeptObject};
-use crate::objects::{Begun, Manifest, ObjectError, ObjectId, ObjectName, Objects, Submitted};
+use crate::journal::{Accepted, KeptObject, Mark};
+use crate::objects::{
+    Begun, Manifest, ObjectError, ObjectId, ObjectName, Objects, Signature, Submitted,
+};
 
 /// How long an acknowledgement is delayed for room on the disk before it is refused.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -109,12 +111,17 @@ impl Intake {
     ) -> Result<Begun, IntakeError> {
         let received = now();
         let manifest = Manifest::read(payload)?;
-        let decoded = decode::describe(&manifest.hints, received).map_err(ObjectError::from)?;
+        let mut decoded = decode::describe(&manifest.hints, received).map_err(ObjectError::from)?;
         let known = self.admit(device, thumbprint).await?;
         // Signed as a compact reading is.
         check_signature(&known, decode::READING_JSON, payload)?;
+        let not_kept = manifest.signature == Signature::NotKept;
+        decoded.marks.add_if(not_kept, Mark::SignatureNotKept);
         let mut reading = make_reading(&known, decoded, received)?;
         reading.time_named = manifest.hints.time.is_some();
+        if manifest.signature == Signature::Kept {
+            reading.payload = payload.to_vec().into();
+        }
         Ok(Begun {
             reading,
             id: id.as_str().to_owned(),

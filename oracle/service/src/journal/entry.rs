@@ -137,7 +137,7 @@ pub struct Reading {
     /// Whether it becomes a record of its own, whatever its size.
     #[n(8)]
     pub alone: bool,
-    /// The message's exact bytes.
+    /// The message's exact bytes; of an object with a file of its own, those of its manifest, if that is signed.
     #[n(9)]
     pub payload: ByteVec,
     /// Whether the transport named the time, which the payload then does not hold.
@@ -152,7 +152,7 @@ pub struct Reading {
     #[n(12)]
     #[cbor(default)]
     pub marks: Marks,
-    /// The content, if it is in a file of its own; the payload is empty then.
+    /// The content, if it is in a file of its own.
     #[n(13)]
     #[cbor(default)]
     pub object: Option<KeptObject>,

@@ -16,16 +16,19 @@ pub enum Mark {
     ClockBehind,
     /// The device's time cannot be right; the record has the time at which the oracle received the reading.
     TimeOfReceipt,
+    /// It is signed in a way that a record has no place for; the signature was right.
+    SignatureNotKept,
 }
 
 impl Mark {
     /// Every mark there is.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::CodeNotLoinc,
         Self::UnitNotUcum,
         Self::ClockAhead,
         Self::ClockBehind,
         Self::TimeOfReceipt,
+        Self::SignatureNotKept,
     ];
 
     /// The mark's stable name.
@@ -37,6 +40,7 @@ impl Mark {
             Self::ClockAhead => "clock-ahead",
             Self::ClockBehind => "clock-behind",
             Self::TimeOfReceipt => "time-of-receipt",
+            Self::SignatureNotKept => "signature-not-kept",
         }
     }
 
@@ -48,6 +52,7 @@ impl Mark {
             Self::ClockAhead => 4,
             Self::ClockBehind => 8,
             Self::TimeOfReceipt => 16,
+            Self::SignatureNotKept => 32,
         }
     }
 }

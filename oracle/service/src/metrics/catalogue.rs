@@ -253,6 +253,7 @@ pub const CATALOGUE: &[Metric] = &[
                 "clock-ahead",
                 "clock-behind",
                 "time-of-receipt",
+                "signature-not-kept",
             ],
         ),
         "messages",

@@ -11,12 +11,13 @@
 //! | `time` | RFC 3339 text | when it was measured; optional |
 //! | `sig` | text | the device's signature, as of a compact reading; optional |
 //!
-//! Other members are allowed, signed and not looked at.
+//! Other members are allowed, signed and not looked at. The signature of a manifest that has some is checked and not
+//! kept: records have no place for words.
 
 use std::fmt;
 use std::str::FromStr;
 
-use contract_interface::{DeviceId, Digest, canonical_json, reading};
+use contract_interface::{DeviceId, Digest, SignedManifest, canonical_json, reading};
 use serde_json::{Map, Value};
 
 use super::error::ObjectError;
@@ -75,6 +76,19 @@ pub(crate) struct Manifest {
     pub(crate) hints: Hints,
     /// SHA-256 of the canonical JSON without the signature: a manifest signed twice is one.
     pub(crate) digest: [u8; 32],
+    /// What a record keeps of the device's signature.
+    pub(crate) signature: Signature,
+}
+
+/// What a record keeps of the signature of a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signature {
+    /// There is none.
+    None,
+    /// All of it: [`SignedManifest`].
+    Kept,
+    /// Nothing, since it is over members that a record has no place for.
+    NotKept,
 }
 
 impl Manifest {
@@ -88,7 +102,13 @@ impl Manifest {
         let Value::Object(mut members) = value else {
             return Err(whole);
         };
-        members.remove(reading::SIGNATURE_MEMBER);
+        let signature = match members.remove(reading::SIGNATURE_MEMBER) {
+            None => Signature::None,
+            Some(_) => match serde_json::from_slice::<SignedManifest>(payload) {
+                Ok(signed) if signed.validate().is_ok() => Signature::Kept,
+                _ => Signature::NotKept,
+            },
+        };
         let bytes = integer(&members, "size", (1, OBJECT_BYTES_MAX), "1 to 1073741824")?;
         let limits = (CHUNK_BYTES_MIN.into(), CHUNK_BYTES_MAX.into());
         let chunk_bytes = integer(&members, "chunk_size", limits, "1024 to 1048576")?;
@@ -121,6 +141,7 @@ impl Manifest {
             chunk_bytes: u32::try_from(chunk_bytes).map_err(|_| many)?,
             hints,
             digest: *Digest::of(&canonical).as_bytes(),
+            signature,
         })
     }
 }
@@ -172,7 +193,18 @@ mod tests {
         assert_eq!((whole.bytes, whole.chunk_bytes), (300_000, 65_536));
         assert_eq!((whole.sha256, whole.hints.sequence), ([0xab; 32], Some(17)));
         assert_eq!(whole.hints.code.as_deref(), Some("18748-4"));
-        assert_eq!(manifest(|m| m["sig"] = json!("a..b")), Ok(whole.clone()));
+        let signed = manifest(|m| m["sig"] = json!("a..b")).unwrap();
+        assert_eq!(signed.signature, Signature::Kept);
+        let unsigned = Manifest {
+            signature: Signature::None,
+            ..signed
+        };
+        assert_eq!(unsigned, whole);
+        let more = manifest(|m| {
+            m["sig"] = json!("a..b");
+            m["room"] = json!("12");
+        });
+        assert_eq!(more.unwrap().signature, Signature::NotKept);
         let text = format!(
             r#" {{"chunk_size":65536,"size":3e5, "sha256":"{}"}}"#,
             "AB".repeat(32)

@@ -47,7 +47,7 @@ pub use manifest::{
 pub use shelf::ObjectLimits;
 
 pub(crate) use finished::Finished;
-pub(crate) use manifest::Manifest;
+pub(crate) use manifest::{Manifest, Signature};
 pub(crate) use reader::ObjectReader;
 pub(crate) use shelf::{Begun, ObjectName};
 

@@ -1,9 +1,11 @@
 //! From a group of readings to a sealed object and everything its registration needs.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use contract_interface::{
-    DeviceId, Digest, MspId, Period, Pseudonym, RecordId, RecordType, Source, UtcTime, segment,
+    DeviceId, Digest, MarkName, MspId, Period, Pseudonym, RecordId, RecordType, SignedManifest,
+    Source, UtcTime, segment,
 };
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use sealed_object::PublicKey;
@@ -49,10 +51,12 @@ pub(super) fn seal_group(
     };
     let device: DeviceId = group.device.parse().map_err(|_| broken())?;
     let count = u32::try_from(readings.len()).map_err(|_| broken())?;
+    let marks = marks(&readings);
     let content = content(group, &device, readings);
     let record_id = random()?;
     let draft = Draft {
         record_id: RecordId::from_bytes(record_id),
+        marks,
         content_type: content.content_type,
         plaintext: content.plaintext,
         merkle_root: content.merkle_root,
@@ -89,10 +93,14 @@ pub(super) fn seal_object(
     let broken = || SealError::Entry {
         entry: group.entries.first().copied(),
     };
-    let object = reading.object.ok_or_else(broken)?;
     let device: DeviceId = group.device.parse().map_err(|_| broken())?;
+    let marks = marks(std::slice::from_ref(&reading));
+    let manifest = manifest(&reading).map_err(|_| broken())?;
+    let object = reading.object.ok_or_else(broken)?;
     let draft = Draft {
         record_id: RecordId::from_bytes(record.0),
+        manifest,
+        marks,
         content_type: reading.content_type,
         plaintext: Vec::new(),
         // A tree of one leaf is its leaf.
@@ -132,12 +140,31 @@ fn draft(group: &Group, device: DeviceId, readings: u32, registrar: &MspId) -> O
         registrar: registrar.clone(),
         labels: group.labels.clone(),
         submission: None,
+        manifest: None,
+        marks: BTreeMap::new(),
         content_type: String::new(),
         plaintext: Vec::new(),
         merkle_root: Digest::from_bytes([0; 32]),
         version: 1,
         previous: None,
     })
+}
+
+/// Of how many readings each oddity is.
+fn marks(readings: &[Reading]) -> BTreeMap<MarkName, u32> {
+    let mut marks = BTreeMap::new();
+    for mark in readings.iter().flat_map(|reading| reading.marks.iter()) {
+        let name = mark.name().parse().expect("a mark's name is a token");
+        *marks.entry(name).or_insert(0) += 1;
+    }
+    marks
+}
+
+/// The manifest that the device signed; none if it did not.
+fn manifest(reading: &Reading) -> Result<Option<SignedManifest>, serde_json::Error> {
+    let payload = reading.payload.as_slice();
+    let signed = (!payload.is_empty()).then(|| serde_json::from_slice(payload));
+    signed.transpose()
 }
 
 struct Content {

@@ -293,6 +293,8 @@ impl Channel {
             confidentiality: Confidentiality::N,
             sensitivity: vec![],
             submission: None,
+            manifest: None,
+            marks: std::collections::BTreeMap::new(),
             content_type: "application/vnd.salus.segment+cbor-seq".to_owned(),
             cid: "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy".to_owned(),
             size: 4096,

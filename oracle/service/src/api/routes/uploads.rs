@@ -4,6 +4,8 @@
 //! may send it again. The record's ID follows from what was signed, so the same submission sent
 //! twice is one record.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use contract_interface::{
     Digest, MspId, ParticipantId, Record, RecordId, RecordStatus, Source, SubmitRecord,
@@ -215,6 +217,8 @@ fn draft(
             context: signed.context,
         },
         submission: Some(jws.to_owned()),
+        manifest: None,
+        marks: BTreeMap::new(),
         content_type: signed.content_type,
         merkle_root: Digest::of_parts(&[LEAF, &content]),
         plaintext: content.into(),

@@ -1,5 +1,7 @@
 //! Which records there are.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -39,6 +41,32 @@ pub(crate) struct Source {
     participant_id: Option<Id>,
 }
 
+/// What a device signed of a large object: a JWS with detached content, over the canonical JSON of the other
+/// members.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignedManifest {
+    /// Media type of the content, as the device has it.
+    content_type: String,
+    /// Bytes of the content.
+    size: u64,
+    /// SHA-256 of the content, hex digits of either case.
+    sha256: String,
+    /// Bytes of the pieces in which it was sent.
+    chunk_size: u32,
+    /// The device's sequence number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    /// LOINC code or category.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    r#type: Option<Name>,
+    /// RFC 3339 time of the measurement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    /// Compact JWS whose middle part is empty.
+    sig: String,
+}
+
 /// The private half of a record.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +90,12 @@ pub(crate) struct RecordMetadata {
     /// Of a participant's record: the signed `SubmitRecord`, compact JWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     submission: Option<String>,
+    /// Of a device's large object: the manifest that the device signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest: Option<SignedManifest>,
+    /// What the oracle found odd about a device's readings, by the mark's name: of how many readings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    marks: BTreeMap<String, u32>,
     /// Media type of the opened object.
     content_type: String,
     cid: String,

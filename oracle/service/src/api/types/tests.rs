@@ -97,6 +97,9 @@ fn record_types_are_described_as_they_are() {
                 "period": {"start": TIME, "end": TIME}, "readings": 3, "source": source,
                 "registrar": "Org1MSP", "context": "enc-1", "confidentiality": "R",
                 "sensitivity": ["PSY"], "submission": "a.b.c",
+                "manifest": {"content_type": "a/b", "size": 1, "sha256": HASH, "chunk_size": 1024,
+                    "seq": 1, "type": "8867-4", "time": TIME, "sig": "a..b"},
+                "marks": {"clock-ahead": 1},
                 "content_type": "a/b", "cid": "bafy", "size": 1, "plaintext_size": 1,
                 "merkle_root": HASH, "salt": HASH}});
         same::<contract_interface::RecordPage, RecordPage>(

@@ -19,11 +19,12 @@ fn content() -> Vec<u8> {
 fn begun(content: &[u8]) -> Begun {
     let sha256 = hex::encode(journal::fingerprint(content));
     let manifest = format!(
-        r#"{{"content_type":"text/csv","size":{},"sha256":"{sha256}","chunk_size":{CHUNK},"seq":7}}"#,
+        r#"{{"content_type":"text/csv","size":{},"sha256":"{sha256}","chunk_size":{CHUNK},"seq":7,"sig":"a..b"}}"#,
         content.len()
     );
+    let mut reading = reading(7, "text", manifest.as_bytes());
     let manifest = Manifest::read(manifest.as_bytes()).unwrap();
-    let mut reading = reading(7, "text", b"");
+    reading.marks.add(Mark::ClockBehind);
     reading.content_type = "text/csv".to_owned();
     reading.alone = true;
     Begun {
@@ -96,6 +97,16 @@ async fn an_object_becomes_one_record_that_opens_to_it_whatever_step_it_dies_at(
             (1, "text/csv")
         );
         assert_eq!(entry.commitment, private.commitment());
+        // What the device signed is in the record, as it came.
+        let manifest = private.manifest.as_ref().unwrap();
+        let sha256 = contract_interface::Digest::of(&content);
+        assert!(manifest.describes(private.plaintext_size, &sha256));
+        assert_eq!((manifest.seq, manifest.sig.as_str()), (Some(7), "a..b"));
+        let marks = private
+            .marks
+            .iter()
+            .map(|(mark, count)| (mark.as_str(), *count));
+        assert_eq!(marks.collect::<Vec<_>>(), [("clock-behind", 1)]);
         let item = segment::SegmentItem {
             device_id: "hr-1".parse().unwrap(),
             seq: Some(7),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use contract_interface::{
@@ -21,6 +21,10 @@ use crate::ledger::Receipt;
 use crate::objects::{ObjectLimits, Parts as ObjectParts};
 
 pub(super) const PATIENT: &str = "00112233445566778899aabbccddeeff";
+
+/// The patient's and the oracle's: making one takes a second.
+static KEYS: LazyLock<[PrivateKey; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| PrivateKey::generate(3072).unwrap()));
 
 /// At which call, counted from 1, something happens instead of, or after, the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +49,8 @@ pub(super) struct World {
     pub(super) refused: Mutex<Option<String>>,
     /// Whether the patient's key is not registered.
     pub(super) key_missing: Mutex<bool>,
-    pub(super) patient: PrivateKey,
-    pub(super) oracle: PrivateKey,
+    pub(super) patient: &'static PrivateKey,
+    pub(super) oracle: &'static PrivateKey,
 }
 
 impl std::fmt::Debug for World {
@@ -68,8 +72,8 @@ impl World {
             hung: Notify::new(),
             refused: Mutex::default(),
             key_missing: Mutex::default(),
-            patient: PrivateKey::generate(3072).unwrap(),
-            oracle: PrivateKey::generate(3072).unwrap(),
+            patient: &KEYS[0],
+            oracle: &KEYS[1],
         })
     }
 

@@ -29,6 +29,8 @@ fn record() -> RecordPrivate {
         confidentiality: Confidentiality::N,
         sensitivity: vec![],
         submission: None,
+        manifest: None,
+        marks: std::collections::BTreeMap::new(),
         content_type: "application/json".to_owned(),
         cid: "b".to_owned(),
         size: 1,
