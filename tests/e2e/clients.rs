@@ -1,6 +1,11 @@
 //! MQTT clients that others wrote: mosquitto's and npm `mqtt`, of both protocol versions.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use contract_interface::Purpose;
 use salus_tests::{
@@ -73,13 +78,9 @@ async fn mosquitto_publishes_in_both_versions_and_only_to_its_own_topic() {
 #[tokio::test]
 async fn npm_mqtt_publishes_in_both_versions_and_gets_receipts() {
     const TEST: &str = "npm_mqtt_publishes_in_both_versions_and_gets_receipts";
-    let node = binaries::workspace_root().join("tests/interop/node");
-    if !has(TEST, "node") {
+    let Some(node) = npm_mqtt_folder(TEST) else {
         return;
-    }
-    if !node.join("node_modules/mqtt").is_dir() {
-        return binaries::report_skipped(TEST, &["npm mqtt"]);
-    }
+    };
     let running = Running::start(Platform::EMBEDDED, 1).await;
     let patient = running.cast.patients[0].clone();
     let lines = readings::generate(1, 16, 5).remove(0).observations;
@@ -175,13 +176,9 @@ async fn mosquitto_retains_a_status_and_leaves_a_will() {
 #[tokio::test]
 async fn npm_mqtt_retains_takes_over_and_leaves_wills_also_over_websockets() {
     const TEST: &str = "npm_mqtt_retains_takes_over_and_leaves_wills_also_over_websockets";
-    let node = binaries::workspace_root().join("tests/interop/node");
-    if !has(TEST, "node") {
+    let Some(node) = npm_mqtt_folder(TEST) else {
         return;
-    }
-    if !node.join("node_modules/mqtt").is_dir() {
-        return binaries::report_skipped(TEST, &["npm mqtt"]);
-    }
+    };
     let running = Running::start(Platform::EMBEDDED, 2).await;
     let addresses = &running.system.oracle.addresses;
     let port = |address: &Option<String>| {
@@ -225,6 +222,19 @@ async fn npm_mqtt_retains_takes_over_and_leaves_wills_also_over_websockets() {
         }
     }
     running.system.stop().await.unwrap();
+}
+
+/// The folder of the scripts around npm's client, if Node and the client are here; says that the test is skipped if not.
+fn npm_mqtt_folder(test: &str) -> Option<PathBuf> {
+    let folder = binaries::workspace_root().join("tests/interop/node");
+    if !has(test, "node") {
+        return None;
+    }
+    if !folder.join("node_modules/mqtt").is_dir() {
+        binaries::report_skipped(test, &["npm mqtt"]);
+        return None;
+    }
+    Some(folder)
 }
 
 /// One of mosquitto's clients as the first patient's device.
