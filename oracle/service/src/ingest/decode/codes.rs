@@ -37,8 +37,18 @@ pub(super) fn is_loinc(code: &str) -> bool {
     sum.is_multiple_of(10)
 }
 
+/// Units of vital signs, ECGs and blood glucose, as UCUM writes them: nearly every reading has one of them.
+const USUAL_UNITS: [&str; 16] = [
+    "/min", "mm[Hg]", "%", "Cel", "mg/dL", "mmol/L", "kg", "cm", "m", "kg/m2", "mV", "uV", "s",
+    "ms", "1", "[degF]",
+];
+
 /// Whether a text is a UCUM unit, case-sensitive.
 pub(super) fn is_ucum(unit: &str) -> bool {
+    USUAL_UNITS.contains(&unit) || is_parsed_as_ucum(unit)
+}
+
+fn is_parsed_as_ucum(unit: &str) -> bool {
     let depth = unit.bytes().filter(|byte| *byte == b'(').count();
     (1..=UNIT_CHARS_MAX).contains(&unit.len())
         && depth <= UNIT_DEPTH_MAX
@@ -49,6 +59,13 @@ pub(super) fn is_ucum(unit: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_usual_units_are_units() {
+        for unit in USUAL_UNITS {
+            assert!(is_parsed_as_ucum(unit), "{unit}");
+        }
+    }
 
     #[test]
     fn loinc_codes_are_known_by_form_and_check_digit() {
