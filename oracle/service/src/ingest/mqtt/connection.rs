@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use contract_interface::DeviceId;
-use futures::StreamExt;
 use futures::stream::FuturesOrdered;
+use futures::{FutureExt, StreamExt};
 use rumqttd::protocol::{DisconnectReasonCode, Packet, PingResp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
@@ -38,6 +38,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const PACKET_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a refused device is listened to, so that it reads the reason before the connection is reset.
 const LINGER: Duration = Duration::from_secs(2);
+/// Bytes asked of the network at once: of a device that says something now and then, and of one that has more to say.
+const READ_BYTES: std::ops::RangeInclusive<usize> = 128..=16 << 10;
+/// The latter is reached in steps of this factor.
+const READ_GROWTH: usize = 8;
 /// Bytes read from a refused device at most.
 const LINGER_BYTES: usize = 32 << 20;
 
@@ -94,6 +98,8 @@ pub(super) struct Connection<S> {
     pub(super) front: Arc<Front>,
     stream: S,
     input: BytesMut,
+    /// Bytes that the next read may bring at least.
+    read_bytes: usize,
     pub(super) output: BytesMut,
     pub(super) peer: Peer,
     asking: FuturesOrdered<Asking>,
@@ -124,6 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             front,
             stream,
             input,
+            read_bytes: *READ_BYTES.start(),
             output: BytesMut::new(),
             outbound: Outbound::new(peer.receive_maximum),
             peer,
@@ -231,7 +238,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let leave = self.peer.lease.leave.clone();
         let changed = Arc::clone(&self.peer.lease.recheck);
         loop {
-            if let Err(end) = self.packets_at_hand().await {
+            if self.input.is_empty() {
+                self.packet_began = None;
+                self.let_go();
+            } else if let Err(end) = Box::pin(self.packets_at_hand()).await {
+                // What packets need while they are worked on is not kept for the time between them.
                 return end;
             }
             self.send_retained();
@@ -240,6 +251,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
             let deadline = self.deadline();
             let may_read = self.may_read();
+            if may_read {
+                self.input.reserve(self.read_bytes);
+            }
             let room = self.outbound.has_room();
             let step = tokio::select! {
                 biased;
@@ -249,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 () = leave.cancelled() => {
                     Err(End::Tell(DisconnectReasonCode::SessionTakenOver, "session-taken-over"))
                 }
-                Some(asked) = self.asking.next() => Box::pin(self.answered(asked)).await,
+                Some(asked) = self.asking.next() => self.decided(asked).await,
                 place = wait_maybe(&mut self.large_wait) => {
                     self.large_wait = None;
                     self.large = place;
@@ -268,7 +282,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 },
                 read = self.stream.read_buf(&mut self.input), if may_read => match read {
                     Ok(0) | Err(_) => Err(End::Gone),
-                    Ok(_) => Ok(()),
+                    Ok(bytes) => {
+                        if bytes >= self.read_bytes {
+                            let more = self.read_bytes * READ_GROWTH;
+                            self.read_bytes = more.min(*READ_BYTES.end());
+                        }
+                        Ok(())
+                    }
                 },
                 () = tokio::time::sleep_until(deadline), if may_read => {
                     Err(End::Tell(DisconnectReasonCode::KeepAliveTimeout, "keep-alive-timeout"))
@@ -278,6 +298,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 return end;
             }
         }
+    }
+
+    /// A device that has said everything, and was answered, needs no buffer.
+    fn let_go(&mut self) {
+        if self.asking.is_empty() && self.read_bytes > *READ_BYTES.start() {
+            self.input = BytesMut::new();
+            self.read_bytes = *READ_BYTES.start();
+        }
+    }
+
+    /// Answers the oldest message asked about, which is decided on, and those after it that are, too: one write
+    /// tells the device of all.
+    async fn decided(&mut self, first: Asked) -> Result<(), End> {
+        let mut next = Some(first);
+        while let Some(asked) = next {
+            self.answered(asked).await?;
+            next = self.asking.next().now_or_never().flatten();
+        }
+        Ok(())
     }
 
     /// No more is read than the journal can take: back-pressure reaches the device through TCP.
@@ -326,8 +365,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     return Err(error.into());
                 }
             };
-            // What a packet needs while it is worked on is not kept for the time between packets.
-            Box::pin(self.on_packet(packet)).await?;
+            self.on_packet(packet).await?;
             // A message on its way to the disk has taken its place along.
             if self.held.is_none() {
                 self.large = None;

@@ -137,14 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// The intake has decided on the oldest message asked about.
     pub(super) async fn answered(&mut self, asked: Asked) -> Result<(), End> {
         self.asking_bytes -= asked.payload.len();
-        let Asked {
-            qos,
-            pkid,
-            payload,
-            began,
-            result,
-        } = asked;
-        let error = match result {
+        match asked.result {
             Ok(taken) => {
                 let outcome = match taken {
                     Taken::Kept => "kept",
@@ -152,19 +145,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 };
                 metrics::counter!("salus_mqtt_taken_total", "outcome" => outcome).increment(1);
                 metrics::histogram!("salus_mqtt_acknowledge_seconds")
-                    .record(began.elapsed().as_secs_f64());
-                self.kept(qos, pkid);
-                return Ok(());
+                    .record(asked.began.elapsed().as_secs_f64());
+                self.kept(asked.qos, asked.pkid);
+                Ok(())
             }
-            Err(error) => error,
-        };
+            Err(error) => {
+                let refusing = self.refused(asked.qos, asked.pkid, &asked.payload, error);
+                Box::pin(refusing).await
+            }
+        }
+    }
+
+    async fn refused(
+        &mut self,
+        qos: u8,
+        pkid: u16,
+        payload: &[u8],
+        error: MessageRefusal,
+    ) -> Result<(), End> {
         let name = error.name();
         metrics::counter!("salus_mqtt_refused_total", "reason" => name).increment(1);
         tracing::info!(device = %self.peer.device, reason = name, bytes = payload.len(), "message refused");
         let says_why = self.peer.version == Version::V5 && qos > 0;
         if !says_why && !refusal::is_temporary(&error) {
             let intake = &self.front.intake;
-            intake.dead_letter(&self.peer.device, name, &payload).await;
+            intake.dead_letter(&self.peer.device, name, payload).await;
         }
         match (self.peer.version, qos) {
             (Version::V5, 1 | 2) => {
