@@ -9,6 +9,7 @@
 //! An oracle is one process, or two that share nothing but the ledger and the store: one takes
 //! readings and has public keys only, the other serves people and has no journal.
 
+mod apart;
 mod parts;
 
 use std::net::SocketAddr;

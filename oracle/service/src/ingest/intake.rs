@@ -14,7 +14,7 @@ use super::decode::{self, DecodeError, Decoded, Hints};
 use super::directory::{DeviceDirectory, LookupError};
 use super::pieces::KeepingPiece;
 use super::topic::{Target, TopicError};
-use crate::journal::{Accepted, Entry, Journal, JournalError, Reading, Refused, Submitted};
+use crate::journal::{Accepted, Entry, Journal, JournalError, Offer, Reading, Refused, Submitted};
 use crate::objects::{ObjectError, Objects};
 use crate::pipeline::Arrival;
 
@@ -296,10 +296,11 @@ impl Intake {
     ///
     /// [`IntakeError::NotDurable`].
     pub async fn submit(&self, reading: Reading) -> Result<Keeping, IntakeError> {
-        let submitted = self.journal.submit(reading.clone()).await?;
+        let offer = Offer::from(reading);
+        let submitted = self.journal.submit(offer.clone()).await?;
         Ok(Keeping(Kept::Reading(Box::new(KeepingReading {
             intake: self.clone(),
-            reading,
+            offer,
             submitted,
         }))))
     }
@@ -336,7 +337,7 @@ enum Kept {
 #[derive(Debug)]
 struct KeepingReading {
     intake: Intake,
-    reading: Reading,
+    offer: Offer,
     submitted: Submitted,
 }
 
@@ -358,20 +359,14 @@ impl KeepingReading {
     async fn outcome(self) -> Result<Taken, IntakeError> {
         let Self {
             intake,
-            reading,
+            offer,
             submitted,
         } = self;
-        let again = Arrival::Again {
-            device: reading.device.clone(),
-            sequence: reading.sequence,
-            fingerprint: reading.fingerprint(),
-            identity: reading.identity(),
-        };
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut outcome = submitted.outcome().await;
         while let Err(JournalError::Full | JournalError::DiskRefused { .. }) = outcome {
             let room = intake.journal.room();
-            outcome = intake.journal.receive(reading.clone()).await;
+            outcome = intake.journal.receive(offer.clone()).await;
             let waited = match outcome {
                 Err(JournalError::Full) => tokio::time::timeout_at(deadline, room).await.is_ok(),
                 // Nobody tells when another program frees the disk.
@@ -392,6 +387,7 @@ impl KeepingReading {
                 Ok(Taken::Kept)
             }
             Accepted::Duplicate => {
+                let again = Arrival::again(&offer);
                 drop(intake.readings_tx.send(again).await);
                 Ok(Taken::Duplicate)
             }

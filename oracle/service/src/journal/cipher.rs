@@ -142,19 +142,32 @@ impl std::fmt::Debug for FileKey {
 impl FileKey {
     /// Encrypts `body`; the answer is nonce, ciphertext, tag.
     pub(crate) fn seal(&self, offset: u64, body: &[u8]) -> Result<Vec<u8>, JournalError> {
-        let mut nonce = [0_u8; NONCE_BYTES];
-        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| JournalError::Random)?;
         let mut sealed = Vec::with_capacity(NONCE_BYTES + body.len() + TAG_BYTES);
+        sealed.extend_from_slice(&[0; NONCE_BYTES]);
         sealed.extend_from_slice(body);
-        self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(self.associated_data(offset)),
-                &mut sealed,
-            )
-            .map_err(|_| JournalError::Random)?;
-        sealed.splice(0..0, nonce);
+        self.seal_in_place(offset, 0, &mut sealed)?;
         Ok(sealed)
+    }
+
+    /// Encrypts what stands in `buffer` behind `start` and room for a nonce, which it fills; the tag is appended.
+    pub(crate) fn seal_in_place(
+        &self,
+        offset: u64,
+        start: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), JournalError> {
+        let (nonce, body) = buffer[start..]
+            .split_first_chunk_mut::<NONCE_BYTES>()
+            .expect("the caller left room for the nonce");
+        aws_lc_rs::rand::fill(nonce).map_err(|_| JournalError::Random)?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let data = Aad::from(self.associated_data(offset));
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(nonce, data, body)
+            .map_err(|_| JournalError::Random)?;
+        buffer.extend_from_slice(tag.as_ref());
+        Ok(())
     }
 
     /// Decrypts what [`FileKey::seal`] made for the same place; `None` when it is anything else.

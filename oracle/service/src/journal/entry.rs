@@ -1,6 +1,7 @@
 //! What the journal's frames say: readings received, records sealed, and how far each record has come.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use contract_interface::{Confidentiality, ContextId, Sensitivity};
 use minicbor::bytes::{ByteArray, ByteVec};
@@ -11,7 +12,7 @@ use super::kept_object::KeptObject;
 use super::marks::Marks;
 
 /// Number of an entry: rises by one with each reading, never reused, also across restarts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 #[cbor(transparent)]
 pub struct EntryId(#[n(0)] pub u64);
 
@@ -163,13 +164,17 @@ impl Reading {
     /// are, what the transport said of them. Two equal payloads of different times are two messages.
     #[must_use]
     pub fn identity(&self) -> Fingerprint {
+        self.identity_of(self.fingerprint())
+    }
+
+    fn identity_of(&self, content: Fingerprint) -> Fingerprint {
         if self.sequence.is_some() || !self.alone {
-            return self.fingerprint();
+            return content;
         }
         let time = self.time_named.then_some(self.period_start);
         let said = (&self.content_type, &self.code, time);
         let mut bytes = minicbor::to_vec(said).expect("encoding into memory cannot fail");
-        bytes.extend_from_slice(&self.fingerprint());
+        bytes.extend_from_slice(&content);
         fingerprint(&bytes)
     }
 
@@ -179,6 +184,28 @@ impl Reading {
         match &self.object {
             Some(object) => *object.sha256,
             None => fingerprint(&self.payload),
+        }
+    }
+}
+
+/// A reading on its way into the journal, with what it is recognised by, computed once. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The reading.
+    pub reading: Arc<Reading>,
+    /// [`Reading::fingerprint`].
+    pub fingerprint: Fingerprint,
+    /// [`Reading::identity`].
+    pub identity: Fingerprint,
+}
+
+impl From<Reading> for Offer {
+    fn from(reading: Reading) -> Self {
+        let fingerprint = reading.fingerprint();
+        Self {
+            fingerprint,
+            identity: reading.identity_of(fingerprint),
+            reading: Arc::new(reading),
         }
     }
 }
@@ -298,10 +325,30 @@ pub struct Refused {
     pub sha256: ByteArray<32>,
 }
 
+/// [`Entry::Received`] of a reading that others hold, too; the same bytes.
+#[derive(Encode)]
+pub(super) enum Received<'a> {
+    #[n(0)]
+    Received {
+        #[n(0)]
+        id: EntryId,
+        #[n(1)]
+        reading: &'a Reading,
+    },
+}
+
+/// Appends a frame's plaintext.
+pub(super) fn write(entry: &impl Encode<()>, out: &mut Vec<u8>) {
+    minicbor::encode(entry, out).expect("encoding into memory cannot fail");
+}
+
 impl Entry {
     /// The frame's plaintext.
+    #[cfg(test)]
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        minicbor::to_vec(self).expect("encoding into memory cannot fail")
+        let mut bytes = Vec::new();
+        write(self, &mut bytes);
+        bytes
     }
 
     /// Reads a frame's plaintext; `None` when it is not exactly one entry.
@@ -382,6 +429,11 @@ mod tests {
         ];
         for entry in entries {
             let bytes = entry.to_bytes();
+            if let Entry::Received { id, reading } = &entry {
+                let mut borrowed = Vec::new();
+                write(&Received::Received { id: *id, reading }, &mut borrowed);
+                assert_eq!(borrowed, bytes);
+            }
             assert_eq!(Entry::from_bytes(&bytes), Some(entry));
             assert_eq!(Entry::from_bytes(&bytes[..bytes.len() - 1]), None);
             assert_eq!(Entry::from_bytes(&[&bytes[..], &[0]].concat()), None);

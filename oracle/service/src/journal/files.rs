@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use minicbor::{Decode, Encode};
 
@@ -19,8 +19,9 @@ use super::state::{Location, State};
 const SNAPSHOT: &str = "snapshot";
 const SNAPSHOT_NEW: &str = "snapshot.new";
 const LOCK: &str = "lock";
-/// Devices in one frame of the snapshot. A memory has at most about 90 KiB, so they fit a frame by far.
-const SNAPSHOT_DEVICES_MAX: usize = 256;
+/// Devices in one frame of the snapshot. A memory has at most about 90 KiB, so they fit a frame by far; while a frame
+/// is made the journal's state is locked, so they are few.
+const SNAPSHOT_DEVICES_MAX: usize = 8;
 
 /// Path of the segment file with this number.
 pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {
@@ -367,8 +368,35 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
+    /// What `state` remembers now, in parts. It is locked for one part at a time: a part that is newer than another
+    /// says more of its devices, and what it says twice with a segment file does no harm.
+    pub(super) fn parts<'a>(
+        state: impl Fn() -> MutexGuard<'a, State>,
+        next_file: u64,
+    ) -> impl Iterator<Item = Self> {
+        let (next_entry, names) = {
+            let state = state();
+            (state.next_entry(), state.device_names())
+        };
+        // Devices are never forgotten, so each of them is in its part.
+        let in_all = names.len() as u64;
+        let parts = names.len().div_ceil(SNAPSHOT_DEVICES_MAX).max(1);
+        (0..parts).map(move |part| {
+            let from = part * SNAPSHOT_DEVICES_MAX;
+            let to = (from + SNAPSHOT_DEVICES_MAX).min(names.len());
+            Self {
+                next_entry,
+                devices: state().device_images(&names[from..to]),
+                next_file,
+                devices_in_all: Some(in_all),
+            }
+        })
+    }
+
+    /// What `state` remembers now, at once.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn of(state: &State, next_file: u64) -> Self {
-        let devices = state.device_images();
+        let devices = state.device_images(&state.device_names());
         Self {
             next_entry: state.next_entry(),
             devices_in_all: Some(devices.len() as u64),
@@ -385,43 +413,65 @@ impl Snapshot {
         self.next_file
     }
 
-    /// A file of its own, of at least one frame: so many devices in each, since a frame is bounded and devices are
-    /// not.
+    /// The bytes of its file, with what it would be written in parts.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn to_bytes(&self, key: &JournalKey) -> Result<Vec<u8>, JournalError> {
-        let salt = random()?;
-        let file_key = key.file_key(&salt);
-        let mut bytes = frame::file_header(&salt).to_vec();
-        let mut rest = self.devices.as_slice();
-        loop {
-            let (some, others) = rest.split_at(rest.len().min(SNAPSHOT_DEVICES_MAX));
-            let part = Self {
-                next_entry: self.next_entry,
-                devices: some.to_vec(),
-                next_file: self.next_file,
-                devices_in_all: self.devices_in_all,
-            };
-            let body = minicbor::to_vec(&part).expect("encoding into memory cannot fail");
-            frame::encode(&file_key, bytes.len() as u64, 0, &body, &mut bytes)?;
-            rest = others;
-            if rest.is_empty() {
-                break;
-            }
-        }
+        let mut bytes = Vec::new();
+        let take = |piece: &[u8], _| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        };
+        let path = Path::new(SNAPSHOT);
+        Self::encode(key, self.in_parts(), take).map_err(JournalError::file("encode", path))?;
         Ok(bytes)
     }
 
-    /// Writes it beside the old one and renames.
+    #[cfg(any(test, feature = "fuzzing"))]
+    fn in_parts(&self) -> impl Iterator<Item = Self> {
+        let parts = self.devices.len().div_ceil(SNAPSHOT_DEVICES_MAX).max(1);
+        (0..parts).map(|part| {
+            let rest = self.devices.iter().skip(part * SNAPSHOT_DEVICES_MAX);
+            Self {
+                devices: rest.take(SNAPSHOT_DEVICES_MAX).cloned().collect(),
+                ..*self
+            }
+        })
+    }
+
+    /// A file of its own, of a frame for each part, since a frame is bounded and devices are not. Hands over the
+    /// bytes piece by piece, with the offset of each, and returns how many there are.
+    fn encode(
+        key: &JournalKey,
+        parts: impl Iterator<Item = Self>,
+        mut take: impl FnMut(&[u8], u64) -> std::io::Result<()>,
+    ) -> std::io::Result<u64> {
+        let salt = random().map_err(std::io::Error::other)?;
+        let file_key = key.file_key(&salt);
+        let mut end = 0;
+        let mut bytes = frame::file_header(&salt).to_vec();
+        for part in parts {
+            let offset = end + bytes.len() as u64;
+            let body = |out: &mut Vec<u8>| super::entry::write(&part, out);
+            frame::encode_with(&file_key, offset, 0, body, &mut bytes)
+                .map_err(std::io::Error::other)?;
+            take(&bytes, end)?;
+            end += bytes.len() as u64;
+            bytes.clear();
+        }
+        Ok(end)
+    }
+
+    /// Writes the parts beside the old snapshot and renames. Returns the file's bytes.
     ///
     /// # Errors
     ///
     /// [`JournalError::DiskRefused`] when there is no room; the old one is in place then.
     pub(super) fn write(
-        &self,
         disk: &dyn Disk,
         dir: &Path,
         key: &JournalKey,
-    ) -> Result<(), JournalError> {
-        let bytes = self.to_bytes(key)?;
+        parts: impl Iterator<Item = Self>,
+    ) -> Result<u64, JournalError> {
         let path = dir.join(SNAPSHOT);
         let new = dir.join(SNAPSHOT_NEW);
         // Of a crash, or of a disk without room.
@@ -431,14 +481,18 @@ impl Snapshot {
             return Err(refused_or("remove", &new)(source));
         }
         let written = disk.create(&new).and_then(|file| {
-            disk.write(&file, &bytes, 0)?;
-            disk.sync(&file)
+            let end = Self::encode(key, parts, |bytes, at| disk.write(&file, bytes, at))?;
+            disk.sync(&file)?;
+            Ok(end)
         });
-        if let Err(source) = written.and_then(|()| disk.rename(&new, &path)) {
+        let written = written.and_then(|end| disk.rename(&new, &path).map(|()| end));
+        let end = written.map_err(|source| {
             drop(disk.remove(&new));
-            return Err(refused_or("write", &path)(source));
-        }
-        disk.sync_dir(dir).map_err(JournalError::file("sync", dir))
+            refused_or("write", &path)(source)
+        })?;
+        disk.sync_dir(dir)
+            .map_err(JournalError::file("sync", dir))?;
+        Ok(end)
     }
 
     /// Reads it; `None` when there is none yet.
@@ -519,7 +573,9 @@ mod tests {
                 devices,
                 next_file: 6,
             };
-            snapshot.write(&SystemDisk, dir.path(), &key).unwrap();
+            let bytes = Snapshot::write(&SystemDisk, dir.path(), &key, snapshot.in_parts());
+            let written = fs::metadata(dir.path().join(SNAPSHOT)).unwrap();
+            assert_eq!(written.len(), bytes.unwrap());
             let back = Snapshot::read(dir.path(), &key).unwrap().unwrap();
             assert!(back.devices == snapshot.devices, "{count} devices");
             assert_eq!((back.next_entry, back.next_file), (5, 6));

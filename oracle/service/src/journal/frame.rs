@@ -79,7 +79,50 @@ pub(super) fn parse_header(bytes: &[u8]) -> Header {
     Header::Known(salt)
 }
 
-/// Appends one frame to `out`, to be written at `offset` of the file.
+/// Appends one frame to `out`, to be written at `offset` of the file. `body` appends the plaintext. After an error
+/// `out` is as it was.
+pub(super) fn encode_with(
+    key: &FileKey,
+    offset: u64,
+    durable: u64,
+    body: impl FnOnce(&mut Vec<u8>),
+    out: &mut Vec<u8>,
+) -> Result<(), JournalError> {
+    let start = out.len();
+    let encoded = encode_at(start, (key, offset, durable), body, out);
+    if encoded.is_err() {
+        out.truncate(start);
+    }
+    encoded
+}
+
+fn encode_at(
+    start: usize,
+    (key, offset, durable): (&FileKey, u64, u64),
+    body: impl FnOnce(&mut Vec<u8>),
+    out: &mut Vec<u8>,
+) -> Result<(), JournalError> {
+    let sealed = start + FRAME_HEADER_BYTES;
+    out.resize(sealed + NONCE_BYTES, 0);
+    body(out);
+    let length = out.len() + TAG_BYTES - sealed;
+    let length = u32::try_from(length)
+        .ok()
+        .filter(|_| length <= FRAME_BYTES_MAX)
+        .ok_or(JournalError::Full)?;
+    key.seal_in_place(offset, sealed, out)?;
+    let (head, sealed) = out[start..].split_at_mut(FRAME_HEADER_BYTES);
+    head[..4].copy_from_slice(MARKER);
+    head[4..8].copy_from_slice(&length.to_le_bytes());
+    head[8..16].copy_from_slice(&durable.to_le_bytes());
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&head[..16]);
+    crc.update(sealed);
+    head[16..].copy_from_slice(&crc.finalize().to_le_bytes());
+    Ok(())
+}
+
+/// [`encode_with`] a plaintext that is there.
 pub(super) fn encode(
     key: &FileKey,
     offset: u64,
@@ -87,22 +130,7 @@ pub(super) fn encode(
     body: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), JournalError> {
-    let sealed = key.seal(offset, body)?;
-    let length = u32::try_from(sealed.len())
-        .ok()
-        .filter(|_| sealed.len() <= FRAME_BYTES_MAX)
-        .ok_or(JournalError::Full)?;
-    let mut head = [0_u8; 16];
-    head[..4].copy_from_slice(MARKER);
-    head[4..8].copy_from_slice(&length.to_le_bytes());
-    head[8..].copy_from_slice(&durable.to_le_bytes());
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&head);
-    crc.update(&sealed);
-    out.extend_from_slice(&head);
-    out.extend_from_slice(&crc.finalize().to_le_bytes());
-    out.extend_from_slice(&sealed);
-    Ok(())
+    encode_with(key, offset, durable, |out| out.extend_from_slice(body), out)
 }
 
 /// Bytes a frame with this body takes.

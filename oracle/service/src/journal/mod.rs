@@ -42,8 +42,8 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use config::Config;
 pub use entry::{
-    Commitment, Entry, EntryId, Fingerprint, Labels, Reading, RecordKey, Refused, SealedRecord,
-    fingerprint,
+    Commitment, Entry, EntryId, Fingerprint, Labels, Offer, Reading, RecordKey, Refused,
+    SealedRecord, fingerprint,
 };
 pub use error::{Damage, JournalError, KeyError};
 pub use kept_object::KeptObject;
@@ -183,7 +183,7 @@ impl Journal {
     ///
     /// [`JournalError::Full`] when the size limit is reached, [`JournalError::DiskRefused`] when the disk is full,
     /// [`JournalError::Failed`] when the journal has to be reopened. Nothing was kept then.
-    pub async fn receive(&self, reading: Reading) -> Result<Accepted, JournalError> {
+    pub async fn receive(&self, reading: impl Into<Offer>) -> Result<Accepted, JournalError> {
         self.submit(reading).await?.outcome().await
     }
 
@@ -192,10 +192,10 @@ impl Journal {
     /// # Errors
     ///
     /// [`JournalError::Failed`].
-    pub async fn submit(&self, reading: Reading) -> Result<Submitted, JournalError> {
+    pub async fn submit(&self, reading: impl Into<Offer>) -> Result<Submitted, JournalError> {
         let (answer, answered) = oneshot::channel();
         self.commands
-            .send(Command::Receive(Box::new(reading), answer))
+            .send(Command::Receive(reading.into(), answer))
             .await
             .map_err(|_| JournalError::Failed)?;
         Ok(Submitted(answered))
@@ -263,7 +263,7 @@ impl Journal {
 
     /// Readings that are in no record yet, oldest first.
     #[must_use]
-    pub fn unsealed(&self) -> Vec<Pending> {
+    pub fn unsealed(&self) -> Vec<Arc<Pending>> {
         self.shared.state().unsealed()
     }
 
@@ -292,7 +292,7 @@ impl Journal {
 
     /// The readings of a record that is not done, without payloads.
     #[must_use]
-    pub fn readings_of(&self, record: RecordKey) -> Vec<Pending> {
+    pub fn readings_of(&self, record: RecordKey) -> Vec<Arc<Pending>> {
         let state = self.shared.state();
         let Some(unfinished) = state.record(record) else {
             return Vec::new();
@@ -305,7 +305,7 @@ impl Journal {
 
     /// Readings that are not done, without payloads.
     #[must_use]
-    pub fn pending(&self, entries: &[EntryId]) -> Vec<Pending> {
+    pub fn pending(&self, entries: &[EntryId]) -> Vec<Arc<Pending>> {
         let state = self.shared.state();
         let pending = entries.iter().filter_map(|id| state.pending(*id));
         pending.cloned().collect()
@@ -336,6 +336,12 @@ impl Journal {
     /// The key of the files of large objects.
     pub(crate) fn objects_key(&self) -> Arc<JournalKey> {
         Arc::clone(&self.objects_key)
+    }
+
+    /// Readings in records that are not done.
+    #[must_use]
+    pub fn readings_in_records(&self) -> usize {
+        self.shared.state().readings_in_records()
     }
 
     /// How much is in which state.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::entry::{
-    Commitment, Entry, EntryId, Fingerprint, Labels, Reading, RecordKey, SealedRecord,
+    Commitment, Entry, EntryId, Fingerprint, Labels, Offer, RecordKey, SealedRecord,
 };
 use super::marks::Marks;
 use super::memory::{DeviceImage, DeviceMemory, Novelty, Settled};
@@ -92,14 +92,15 @@ pub struct Pending {
 
 impl Pending {
     /// What is kept in memory of a reading.
-    pub(super) fn of(id: EntryId, reading: &Reading) -> Self {
+    pub(super) fn of(id: EntryId, offer: &Offer) -> Self {
+        let reading = &offer.reading;
         let object = reading.object.as_ref();
         Self {
             id,
             device: reading.device.clone(),
             sequence: reading.sequence,
-            fingerprint: reading.fingerprint(),
-            identity: reading.identity(),
+            fingerprint: offer.fingerprint,
+            identity: offer.identity,
             patient: reading.patient.clone(),
             code: reading.code.clone(),
             content_type: reading.content_type.clone(),
@@ -149,9 +150,11 @@ pub struct Counts {
 pub(super) struct State {
     next_entry: u64,
     devices: HashMap<String, DeviceMemory>,
-    entries: BTreeMap<EntryId, Held<Pending>>,
+    entries: BTreeMap<EntryId, Held<Arc<Pending>>>,
     records: BTreeMap<RecordKey, Held<UnfinishedRecord>>,
     record_of: HashMap<EntryId, RecordKey>,
+    /// No reading before this one is in no record: where the search for the oldest begins.
+    unsealed_from: EntryId,
     /// Frames not done, by file.
     live: BTreeMap<u64, u64>,
     /// Files with frames that are done.
@@ -186,20 +189,8 @@ impl State {
     pub(super) fn apply(&mut self, entry: Entry, location: Location) {
         match entry {
             Entry::Received { id, reading } => {
-                self.next_entry = self.next_entry.max(id.0.saturating_add(1));
-                self.devices
-                    .entry(reading.device.clone())
-                    .or_default()
-                    .insert(reading.sequence, reading.identity(), self.keep);
-                let pending = Pending::of(id, &reading);
-                *self.live.entry(location.file).or_default() += 1;
-                let held = Held {
-                    value: pending,
-                    location,
-                };
-                if let Some(old) = self.entries.insert(id, held) {
-                    self.release(old.location);
-                }
+                let pending = Pending::of(id, &Offer::from(reading));
+                self.receive(Arc::new(pending), location);
             }
             Entry::Sealed(sealed) => self.apply_sealed(sealed, location),
             Entry::Pinned(records) => self.advance(&records, |stage| match stage {
@@ -230,6 +221,28 @@ impl State {
                 }
             }
             Entry::Refused(_) => {}
+        }
+    }
+
+    /// Takes in a reading whose frame is durable. MUST be safe to run twice, as [`State::apply`] is.
+    pub(super) fn receive(&mut self, reading: Arc<Pending>, location: Location) {
+        let id = reading.id;
+        self.next_entry = self.next_entry.max(id.0.saturating_add(1));
+        self.unsealed_from = self.unsealed_from.min(id);
+        let (sequence, identity) = (reading.sequence, reading.identity);
+        if let Some(device) = self.devices.get_mut(&reading.device) {
+            device.insert(sequence, identity, self.keep);
+        } else {
+            let device = self.devices.entry(reading.device.clone()).or_default();
+            device.insert(sequence, identity, self.keep);
+        }
+        *self.live.entry(location.file).or_default() += 1;
+        let held = Held {
+            value: reading,
+            location,
+        };
+        if let Some(old) = self.entries.insert(id, held) {
+            self.release(old.location);
         }
     }
 
@@ -301,6 +314,7 @@ impl State {
         for entry in held.value.sealed.entries {
             if self.record_of.get(&entry) == Some(&record) {
                 self.record_of.remove(&entry);
+                self.unsealed_from = self.unsealed_from.min(entry);
             }
         }
     }
@@ -362,16 +376,16 @@ impl State {
         self.entries.get(&entry).map(|held| held.location)
     }
 
-    pub(super) fn pending(&self, entry: EntryId) -> Option<&Pending> {
+    pub(super) fn pending(&self, entry: EntryId) -> Option<&Arc<Pending>> {
         self.entries.get(&entry).map(|held| &held.value)
     }
 
     /// Readings that are in no record, oldest first.
-    pub(super) fn unsealed(&self) -> Vec<Pending> {
+    pub(super) fn unsealed(&self) -> Vec<Arc<Pending>> {
         self.entries
             .values()
             .filter(|held| !self.record_of.contains_key(&held.value.id))
-            .map(|held| held.value.clone())
+            .map(|held| Arc::clone(&held.value))
             .collect()
     }
 
@@ -413,6 +427,10 @@ impl State {
         found.into_iter().take(limit).cloned().collect()
     }
 
+    pub(super) fn readings_in_records(&self) -> usize {
+        self.record_of.len()
+    }
+
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts {
             received: self.entries.len().saturating_sub(self.record_of.len()),
@@ -434,7 +452,7 @@ impl State {
 
     /// When the oldest reading in each state was received; records in `parked` are a state of their own.
     pub(super) fn oldest_ms(
-        &self,
+        &mut self,
         parked: &HashSet<RecordKey>,
     ) -> [(&'static str, Option<u64>); 5] {
         let mut oldest = ["received", "sealed", "pinned", "committed", "parked"]
@@ -443,11 +461,14 @@ impl State {
             let known = &mut oldest[at].1;
             *known = Some(known.map_or(received_ms, |known| known.min(received_ms)));
         };
-        let unsealed = self.entries.values().map(|held| &held.value);
-        let unsealed = unsealed.filter(|reading| !self.record_of.contains_key(&reading.id));
         // In the order of their numbers, so of their coming.
-        if let Some(first) = unsealed.into_iter().next() {
-            note(0, first.received_ms);
+        let mut from_here = self.entries.range(self.unsealed_from..);
+        match from_here.find(|(id, _)| !self.record_of.contains_key(id)) {
+            Some((id, first)) => {
+                self.unsealed_from = *id;
+                note(0, first.value.received_ms);
+            }
+            None => self.unsealed_from = EntryId(self.next_entry),
         }
         for (key, held) in &self.records {
             let first = held.value.sealed.entries.first();
@@ -479,9 +500,15 @@ impl State {
         self.devices.get(device)?.settled(sequence, identity)
     }
 
-    pub(super) fn device_images(&self) -> Vec<DeviceImage> {
-        self.devices
+    pub(super) fn device_names(&self) -> Vec<String> {
+        self.devices.keys().cloned().collect()
+    }
+
+    pub(super) fn device_images(&self, names: &[String]) -> Vec<DeviceImage> {
+        let known = names
             .iter()
+            .filter_map(|name| self.devices.get_key_value(name));
+        known
             .map(|(device, memory)| memory.to_image(device))
             .collect()
     }

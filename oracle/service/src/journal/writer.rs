@@ -5,6 +5,7 @@
 //! or a sync or the cut, the state of the disk is unknown, every later append is refused, and the process has to end
 //! (an fsync that failed once may succeed later without the bytes being there).
 
+mod keeper;
 mod segments;
 mod shared;
 
@@ -16,13 +17,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::cipher::JournalKey;
 use super::disk::Disk;
-use super::entry::{Entry, EntryId, Fingerprint, Reading};
+use super::entry::{self, Entry, EntryId, Fingerprint, Offer, Received};
 use super::error::JournalError;
 use super::files::Segment;
 use super::frame;
 use super::memory::Novelty;
-use super::state::{Location, Pending};
+use super::state::{Location, Pending, State};
 
+use keeper::{Keeper, KeeperThread};
 pub(super) use shared::Shared;
 
 /// Appends taken into one sync at most.
@@ -32,13 +34,9 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// What became of an accepted reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every answer is the largest"
-)]
 pub enum Accepted {
     /// Kept; this is what the pipeline needs to know.
-    New(Pending),
+    New(Arc<Pending>),
     /// The device sent it before; it is kept already.
     Duplicate,
     /// The device used this sequence number for another payload.
@@ -53,10 +51,7 @@ pub enum Accepted {
     reason = "a step of a record comes once for many readings"
 )]
 pub(super) enum Command {
-    Receive(
-        Box<Reading>,
-        oneshot::Sender<Result<Accepted, JournalError>>,
-    ),
+    Receive(Offer, oneshot::Sender<Result<Accepted, JournalError>>),
     Append(Entry, oneshot::Sender<Result<(), JournalError>>),
     /// Frees the disk of everything that is done.
     Tidy(oneshot::Sender<Result<(), JournalError>>),
@@ -71,20 +66,35 @@ pub(super) struct Limits {
 }
 
 /// An append waiting for the sync.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every answer is the largest"
-)]
 enum Waiting {
     Received(oneshot::Sender<Result<Accepted, JournalError>>, Accepted),
     Appended(oneshot::Sender<Result<(), JournalError>>),
+}
+
+/// What a frame that is being written says.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a step of a record comes once for many readings"
+)]
+enum Framed {
+    Received(Arc<Pending>),
+    Step(Entry),
+}
+
+impl Framed {
+    fn apply(self, state: &mut State, location: Location) {
+        match self {
+            Self::Received(pending) => state.receive(pending, location),
+            Self::Step(entry) => state.apply(entry, location),
+        }
+    }
 }
 
 /// Frames built and not yet durable.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
-    frames: Vec<(Entry, Location)>,
+    frames: Vec<(Framed, Location)>,
     waiting: Vec<Waiting>,
     /// Who waits for a tidying after this batch.
     tidying: Vec<oneshot::Sender<Result<(), JournalError>>>,
@@ -97,7 +107,9 @@ struct Batch {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     disk: Arc<dyn Disk>,
-    key: JournalKey,
+    key: Arc<JournalKey>,
+    keeper: Arc<Keeper>,
+    keeper_thread: KeeperThread,
     limits: Limits,
     /// Of the current file, or of the one to be made.
     number: u64,
@@ -115,10 +127,16 @@ impl Writer {
         number: u64,
     ) -> Result<Self, JournalError> {
         let next_entry = shared.state().next_entry();
+        let key = Arc::new(key);
+        let keeper = Keeper::new(Arc::clone(&shared), Arc::clone(&disk), Arc::clone(&key));
+        let keeper = Arc::new(keeper);
+        let keeper_thread = KeeperThread::start(Arc::clone(&keeper))?;
         let mut writer = Self {
             shared,
             disk,
             key,
+            keeper,
+            keeper_thread,
             limits,
             number,
             current: None,
@@ -133,6 +151,11 @@ impl Writer {
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         while let Some(first) = commands.blocking_recv() {
             let mut batch = Batch::default();
+            if *self.shared.failed.borrow() {
+                drop(first);
+                self.fail(&JournalError::Failed, &mut commands);
+                return;
+            }
             if self.current.is_none()
                 && let Err(error) = self.begin(self.number)
             {
@@ -161,49 +184,53 @@ impl Writer {
     fn take(&mut self, command: Command, batch: &mut Batch) {
         match command {
             Command::Tidy(answer) => batch.tidying.push(answer),
-            Command::Append(entry, answer) => match self.build(entry, batch) {
+            Command::Append(entry, answer) => match self.build_step(entry, batch) {
                 Ok(()) => batch.waiting.push(Waiting::Appended(answer)),
                 Err(error) => drop(answer.send(Err(error))),
             },
-            Command::Receive(reading, answer) => match self.receive(*reading, batch) {
+            Command::Receive(offer, answer) => match self.receive(&offer, batch) {
                 Ok(accepted) => batch.waiting.push(Waiting::Received(answer, accepted)),
                 Err(error) => drop(answer.send(Err(error))),
             },
         }
     }
 
-    fn receive(&mut self, reading: Reading, batch: &mut Batch) -> Result<Accepted, JournalError> {
-        let identity = reading.identity();
-        match self.novelty(&reading, identity, batch) {
+    fn receive(&mut self, offer: &Offer, batch: &mut Batch) -> Result<Accepted, JournalError> {
+        match self.novelty(offer, batch) {
             Novelty::New => {}
             Novelty::Duplicate => return Ok(Accepted::Duplicate),
             Novelty::SequenceReused => return Ok(Accepted::SequenceReused),
             Novelty::SequenceTooOld => return Ok(Accepted::SequenceTooOld),
         }
+        let reading = &offer.reading;
         let frame = frame::frame_bytes(reading.payload.len());
         if self.shared.bytes() + batch.bytes.len() as u64 + frame > self.limits.total_bytes {
             return Err(JournalError::Full);
         }
         let id = EntryId(self.next_entry);
-        let pending = Pending::of(id, &reading);
-        let device = reading.device.clone();
-        let sequence = reading.sequence;
-        self.build(Entry::Received { id, reading }, batch)?;
+        let pending = Arc::new(Pending::of(id, offer));
+        let framed = Framed::Received(Arc::clone(&pending));
+        let received = Received::Received { id, reading };
+        self.build(framed, |out| entry::write(&received, out), batch)?;
         self.next_entry += 1;
-        match sequence {
-            Some(sequence) => drop(batch.sequences.insert((device, sequence), identity)),
-            None => drop(batch.identities.insert((device, identity), ())),
+        let device = reading.device.clone();
+        match reading.sequence {
+            Some(sequence) => drop(batch.sequences.insert((device, sequence), offer.identity)),
+            None => drop(batch.identities.insert((device, offer.identity), ())),
         }
         Ok(Accepted::New(pending))
     }
 
-    fn novelty(&self, reading: &Reading, identity: Fingerprint, batch: &Batch) -> Novelty {
+    fn novelty(&self, offer: &Offer, batch: &Batch) -> Novelty {
+        let Offer {
+            reading, identity, ..
+        } = offer;
         let in_batch = match reading.sequence {
             Some(sequence) => batch
                 .sequences
                 .get(&(reading.device.clone(), sequence))
                 .map(|known| {
-                    if *known == identity {
+                    if known == identity {
                         Novelty::Duplicate
                     } else {
                         Novelty::SequenceReused
@@ -211,36 +238,44 @@ impl Writer {
                 }),
             None => batch
                 .identities
-                .get(&(reading.device.clone(), identity))
+                .get(&(reading.device.clone(), *identity))
                 .map(|()| Novelty::Duplicate),
         };
         in_batch.unwrap_or_else(|| {
             self.shared
                 .state()
-                .judge(&reading.device, reading.sequence, &identity)
+                .judge(&reading.device, reading.sequence, identity)
         })
     }
 
-    fn build(&self, entry: Entry, batch: &mut Batch) -> Result<(), JournalError> {
+    fn build_step(&self, step: Entry, batch: &mut Batch) -> Result<(), JournalError> {
+        let mut body = Vec::new();
+        entry::write(&step, &mut body);
+        let framed = Framed::Step(step);
+        self.build(framed, |out| out.extend_from_slice(&body), batch)
+    }
+
+    /// Builds the frame of an entry whose plaintext `body` appends.
+    fn build(
+        &self,
+        framed: Framed,
+        body: impl FnOnce(&mut Vec<u8>),
+        batch: &mut Batch,
+    ) -> Result<(), JournalError> {
         let Some(current) = &self.current else {
             let source = std::io::ErrorKind::StorageFull.into();
             return Err(JournalError::DiskRefused { source });
         };
         let start = batch.bytes.len();
         let offset = current.bytes + start as u64;
-        frame::encode(
-            &current.key,
-            offset,
-            current.bytes,
-            &entry.to_bytes(),
-            &mut batch.bytes,
-        )?;
+        let durable = current.bytes;
+        frame::encode_with(&current.key, offset, durable, body, &mut batch.bytes)?;
         let location = Location {
             file: self.number,
             offset,
             bytes: (batch.bytes.len() - start) as u64,
         };
-        batch.frames.push((entry, location));
+        batch.frames.push((framed, location));
         Ok(())
     }
 
@@ -258,16 +293,16 @@ impl Writer {
                 }
             }
         }
-        let finished = batch.frames.iter().any(|(entry, _)| {
+        let finished = batch.frames.iter().any(|(framed, _)| {
             matches!(
-                entry,
-                Entry::Done(_) | Entry::Discarded(_) | Entry::Dropped(_)
+                framed,
+                Framed::Step(Entry::Done(_) | Entry::Discarded(_) | Entry::Dropped(_))
             )
         });
         {
             let mut state = self.shared.state();
-            for (entry, location) in batch.frames {
-                state.apply(entry, location);
+            for (framed, location) in batch.frames {
+                framed.apply(&mut state, location);
             }
         }
         for waiting in batch.waiting {
@@ -318,9 +353,9 @@ impl Writer {
             tidying: batch.tidying,
             ..Batch::default()
         };
-        for (entry, _) in batch.frames {
-            if !matches!(entry, Entry::Received { .. }) {
-                self.build(entry, &mut alone)?;
+        for (framed, _) in batch.frames {
+            if let Framed::Step(step) = framed {
+                self.build_step(step, &mut alone)?;
             }
         }
         self.commit(alone)

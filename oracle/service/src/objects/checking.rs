@@ -21,7 +21,7 @@ use super::writer::{Command, Removal};
 use super::{Objects, now_ms};
 use crate::ingest::decode;
 use crate::ingest::dicom::{self, DICOM, HEAD_BYTES, Verdict};
-use crate::journal::{Accepted, Entry, Journal, JournalError, KeptObject, Reading, Refused};
+use crate::journal::{Accepted, Entry, Journal, JournalError, KeptObject, Offer, Reading, Refused};
 use crate::pipeline::Arrival;
 
 /// Time between two looks for objects to give up.
@@ -142,8 +142,9 @@ impl Objects {
         name: &ObjectName,
         reading: Reading,
     ) -> Result<(), ObjectError> {
+        let offer = Offer::from(reading);
         let accepted = loop {
-            match parts.journal.receive(reading.clone()).await {
+            match parts.journal.receive(offer.clone()).await {
                 Ok(accepted) => break accepted,
                 Err(JournalError::Full | JournalError::DiskRefused { .. }) => {
                     tokio::time::sleep(RETRY).await;
@@ -161,12 +162,7 @@ impl Objects {
                 Ok(())
             }
             Accepted::Duplicate => {
-                let again = Arrival::Again {
-                    device: reading.device.clone(),
-                    sequence: reading.sequence,
-                    fingerprint: reading.fingerprint(),
-                    identity: reading.identity(),
-                };
+                let again = Arrival::again(&offer);
                 self.remove(name, Removal::Duplicate).await?;
                 metrics::counter!("salus_objects_total", "outcome" => "duplicate").increment(1);
                 drop(parts.readings_tx.send(again).await);

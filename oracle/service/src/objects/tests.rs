@@ -206,7 +206,7 @@ impl Life {
         }
     }
 
-    async fn arrived(&mut self) -> Pending {
+    async fn arrived(&mut self) -> Arc<Pending> {
         let next = tokio::time::timeout(Duration::from_secs(30), self.arrivals.recv());
         match next.await.unwrap().unwrap() {
             Arrival::New(pending) => pending,

@@ -4,6 +4,8 @@
 //! that is large, or bytes of another kind, is a group of its own at once.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::journal::{EntryId, Labels, Pending};
@@ -36,13 +38,42 @@ pub(super) struct Group {
     since: Instant,
 }
 
-type Key = (String, String, String, Labels);
+/// A reading for what it shares with others of its group. Holding the reading, it costs no copies of its texts.
+#[derive(Debug, Clone)]
+struct Kin(Arc<Pending>);
+
+impl Kin {
+    fn shared(&self) -> (&str, &str, &str, &Labels) {
+        let Pending {
+            device,
+            patient,
+            code,
+            labels,
+            ..
+        } = &*self.0;
+        (device, patient, code, labels)
+    }
+}
+
+impl PartialEq for Kin {
+    fn eq(&self, other: &Self) -> bool {
+        self.shared() == other.shared()
+    }
+}
+
+impl Eq for Kin {}
+
+impl Hash for Kin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.shared().hash(state);
+    }
+}
 
 /// Gathers readings into groups.
 #[derive(Debug)]
 pub(super) struct Gatherer {
     rules: Rules,
-    open: HashMap<Key, Group>,
+    open: HashMap<Kin, Group>,
     closed: Vec<Group>,
 }
 
@@ -56,7 +87,8 @@ impl Gatherer {
     }
 
     /// Takes in a reading.
-    pub(super) fn push(&mut self, reading: Pending, now: Instant) {
+    pub(super) fn push(&mut self, reading: impl Into<Arc<Pending>>, now: Instant) {
+        let reading = reading.into();
         if reading.alone || reading.object_id.is_some() || reading.payload_bytes >= self.rules.bytes
         {
             let content_type = reading.content_type.clone();
@@ -65,38 +97,34 @@ impl Gatherer {
             self.closed.push(group);
             return;
         }
-        let key = (
-            reading.device.clone(),
-            reading.patient.clone(),
-            reading.code.clone(),
-            reading.labels.clone(),
-        );
-        if let Some(open) = self.open.get_mut(&key) {
+        let kin = Kin(reading);
+        let reading = &kin.0;
+        if let Some(open) = self.open.get_mut(&kin) {
             if open.bytes + reading.payload_bytes <= self.rules.bytes {
                 open.entries.push(reading.id);
                 open.bytes += reading.payload_bytes;
                 open.period.0 = open.period.0.min(reading.period.0);
                 open.period.1 = open.period.1.max(reading.period.1);
             } else {
-                let full = std::mem::replace(open, group(&reading, now));
+                let full = std::mem::replace(open, group(reading, now));
                 self.closed.push(full);
             }
         } else {
-            self.open.insert(key.clone(), group(&reading, now));
+            self.open.insert(kin.clone(), group(reading, now));
         }
         let full = self
             .open
-            .get(&key)
+            .get(&kin)
             .is_some_and(|open| open.entries.len() >= self.rules.readings);
         if full {
-            self.closed.extend(self.open.remove(&key));
+            self.closed.extend(self.open.remove(&kin));
         }
     }
 
     /// Closed groups, and those that are old enough now; at most `limit`.
     pub(super) fn take_ready(&mut self, now: Instant, limit: usize) -> Vec<Group> {
         let age = self.rules.age;
-        let old: Vec<Key> = self
+        let old: Vec<Kin> = self
             .open
             .iter()
             .filter(|(_, group)| now.saturating_duration_since(group.since) >= age)

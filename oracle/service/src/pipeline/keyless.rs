@@ -5,7 +5,7 @@
 //! In memory alone: a start gathers the readings anew and so finds out again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Shared;
@@ -67,7 +67,7 @@ impl WaitingRoom {
     pub(super) fn take_in(
         &mut self,
         group: Group,
-        readings: &[Pending],
+        readings: &[Arc<Pending>],
         now: Instant,
         now_ms: u64,
     ) {
@@ -80,7 +80,9 @@ impl WaitingRoom {
         };
         let patient = self.patients.entry(group.patient.clone());
         let patient = patient.or_insert_with(new);
-        patient.readings.extend(readings.iter().map(message));
+        patient
+            .readings
+            .extend(readings.iter().map(|reading| message(reading)));
         patient.groups.push(group);
     }
 
@@ -171,8 +173,10 @@ pub(super) fn room(shared: &Shared) -> MutexGuard<'_, WaitingRoom> {
 mod tests {
     use super::*;
 
-    fn reading(device: &str, sequence: u64) -> Pending {
-        super::super::gather::tests::reading(sequence, device, "8867-4", 1)
+    fn reading(device: &str, sequence: u64) -> Arc<Pending> {
+        Arc::new(super::super::gather::tests::reading(
+            sequence, device, "8867-4", 1,
+        ))
     }
 
     fn group(device: &str, patient: &str) -> Group {

@@ -6,6 +6,7 @@
 //! object pinned twice is one object; the same record registered twice is a no-op of the contract; a receipt may
 //! come twice. So stopping is the same as crashing, and starting the same as going on.
 
+mod flow;
 mod gather;
 mod keyless;
 mod large;
@@ -42,7 +43,7 @@ pub use self::status::Status;
 use crate::config::PipelineConfig;
 use crate::ingest::directory::DeviceDirectory;
 use crate::ingest::mqtt::Delivery;
-use crate::journal::{Fingerprint, Journal, JournalError, Pending};
+use crate::journal::{Fingerprint, Journal, JournalError, Offer, Pending};
 use crate::ledger::{Ledger, LedgerError, Registered, RegistrationBatch};
 use crate::objects::Objects;
 use crate::store::{Kubo, Object, StoreError};
@@ -139,7 +140,7 @@ pub enum PipelineError {
 #[derive(Debug, Clone)]
 pub enum Arrival {
     /// A reading is durable.
-    New(Pending),
+    New(Arc<Pending>),
     /// A reading that is durable was sent again.
     Again {
         /// The device.
@@ -151,6 +152,19 @@ pub enum Arrival {
         /// By what the journal recognises it: [`crate::journal::Reading::identity`].
         identity: Fingerprint,
     },
+}
+
+impl Arrival {
+    /// A reading that the journal has already.
+    pub(crate) fn again(offer: &Offer) -> Self {
+        let reading = &offer.reading;
+        Self::Again {
+            device: reading.device.clone(),
+            sequence: reading.sequence,
+            fingerprint: offer.fingerprint,
+            identity: offer.identity,
+        }
+    }
 }
 
 /// What the tasks share.
@@ -174,13 +188,14 @@ struct Shared {
     /// Large objects to be sealed.
     large_tx: mpsc::UnboundedSender<large::Job>,
     /// Readings of discarded records, to be gathered again.
-    again_tx: mpsc::UnboundedSender<Pending>,
+    again_tx: mpsc::UnboundedSender<Arc<Pending>>,
     /// Records the contract refuses, which are tried again later.
     parked: Mutex<parked::ParkingLot>,
     /// Readings whose patients have no key.
     keyless: Mutex<keyless::WaitingRoom>,
     /// Since when each record has been at its stage.
     stages: Stages,
+    flow: flow::Flow,
     status: watch::Sender<Status>,
 }
 
@@ -238,6 +253,7 @@ impl Pipeline {
             parked: Mutex::default(),
             keyless: Mutex::default(),
             stages: Stages::default(),
+            flow: flow::Flow::default(),
             status: watch::Sender::new(Status::default()),
         });
         let pipeline = Self {

@@ -76,7 +76,7 @@ fn line(sequence: Option<u64>, fingerprint: &Fingerprint) -> Line {
 pub(super) fn receipts(
     record: RecordKey,
     commitment: &Commitment,
-    readings: &[Pending],
+    readings: &[Arc<Pending>],
 ) -> Vec<Vec<u8>> {
     let record_id = record.to_hex();
     readings
@@ -90,10 +90,10 @@ pub(super) fn receipts(
 pub(super) fn refusals(
     record: Option<RecordKey>,
     refused: &str,
-    readings: &[Pending],
+    readings: &[Arc<Pending>],
 ) -> Vec<Vec<u8>> {
     let record_id = record.map(RecordKey::to_hex);
-    let message = |chunk: &[Pending]| refusal(record_id.as_deref(), refused, lines(chunk));
+    let message = |chunk: &[Arc<Pending>]| refusal(record_id.as_deref(), refused, lines(chunk));
     readings.chunks(READINGS_MAX).map(message).collect()
 }
 
@@ -115,13 +115,13 @@ fn refusal(record_id: Option<&str>, refused: &str, readings: Vec<Line>) -> Vec<u
     serde_json::to_vec(&refusal).expect("texts and integers are JSON")
 }
 
-fn lines(readings: &[Pending]) -> Vec<Line> {
-    let line = |reading: &Pending| line(reading.sequence, &reading.fingerprint);
+fn lines(readings: &[Arc<Pending>]) -> Vec<Line> {
+    let line = |reading: &Arc<Pending>| line(reading.sequence, &reading.fingerprint);
     readings.iter().map(line).collect()
 }
 
 /// Which readings are odd, by what is odd about them.
-fn marks(readings: &[Pending]) -> BTreeMap<&'static str, Vec<Line>> {
+fn marks(readings: &[Arc<Pending>]) -> BTreeMap<&'static str, Vec<Line>> {
     let mut marked: BTreeMap<_, Vec<Line>> = BTreeMap::new();
     for reading in readings {
         for mark in reading.marks.iter() {
@@ -175,8 +175,8 @@ mod tests {
     use super::*;
     use crate::journal::{EntryId, Mark};
 
-    fn reading(sequence: Option<u64>) -> Pending {
-        Pending {
+    fn reading(sequence: Option<u64>) -> Arc<Pending> {
+        Arc::new(Pending {
             id: EntryId(1),
             device: "d".to_owned(),
             sequence,
@@ -192,7 +192,7 @@ mod tests {
             labels: crate::journal::Labels::default(),
             marks: crate::journal::Marks::default(),
             object_id: None,
-        }
+        })
     }
 
     fn commitment() -> Commitment {

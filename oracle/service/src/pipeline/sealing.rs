@@ -9,10 +9,10 @@ use sealed_object::PublicKey;
 use tokio::sync::mpsc;
 
 use super::gather::{Gatherer, Group, Rules};
-use super::keyless;
 use super::receipts::{again, refusal_again, refusals};
 use super::seal::{Sealed, seal_group};
 use super::{Arrival, PipelineError, Shared};
+use super::{flow, keyless};
 use crate::config::PipelineConfig;
 use crate::ingest::topic;
 use crate::journal::{Entry, Fingerprint, JournalError, Pending};
@@ -32,14 +32,14 @@ pub(super) struct Sealing {
     gatherer: Gatherer,
     postponed: Vec<(Instant, Group)>,
     readings_rx: mpsc::Receiver<Arrival>,
-    again_rx: mpsc::UnboundedReceiver<Pending>,
+    again_rx: mpsc::UnboundedReceiver<Arc<Pending>>,
 }
 
 impl Sealing {
     pub(super) fn new(
         config: &PipelineConfig,
         readings_rx: mpsc::Receiver<Arrival>,
-        again_rx: mpsc::UnboundedReceiver<Pending>,
+        again_rx: mpsc::UnboundedReceiver<Arc<Pending>>,
     ) -> Self {
         Self {
             gatherer: Gatherer::new(Rules {
@@ -54,7 +54,7 @@ impl Sealing {
     }
 
     /// Takes up readings that the journal holds from before.
-    pub(super) fn take_up(&mut self, readings: Vec<Pending>) {
+    pub(super) fn take_up(&mut self, readings: Vec<Arc<Pending>>) {
         let now = Instant::now();
         for reading in readings {
             self.gatherer.push(reading, now);
@@ -76,8 +76,11 @@ impl Sealing {
                 continue;
             }
             let due = self.next_due(&shared);
+            let in_records = shared.journal.readings_in_records();
+            let held = shared.flow.holds(in_records, Instant::now());
             tokio::select! {
-                taken = self.readings_rx.recv_many(&mut arrivals, ARRIVALS_MAX), if !intake_gone => {
+                () = tokio::time::sleep(flow::PAUSE), if held => {}
+                taken = self.readings_rx.recv_many(&mut arrivals, ARRIVALS_MAX), if !intake_gone && !held => {
                     intake_gone = taken == 0;
                 }
                 Some(again) = self.again_rx.recv() => arrivals.push(Arrival::New(again)),

@@ -2,7 +2,7 @@
 //! saw and is not measured until its next stage.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::journal::{Pending, RecordKey};
@@ -17,7 +17,7 @@ impl Stages {
     }
 
     /// Readings became a record.
-    pub(super) fn sealed(&self, record: RecordKey, readings: &[Pending], now_ms: u64) {
+    pub(super) fn sealed(&self, record: RecordKey, readings: &[Arc<Pending>], now_ms: u64) {
         self.lock().insert(record, Instant::now());
         for reading in readings {
             let seconds = now_ms.saturating_sub(reading.received_ms) as f64 / 1000.0;

@@ -364,6 +364,7 @@ pub(super) async fn tell(shared: Arc<Shared>) -> Result<(), PipelineError> {
             done.push(key);
         }
         append(&shared, Entry::Done(done.clone())).await?;
+        shared.flow.moved(Instant::now());
         shared.stages.reached("receipted", &done);
         shared.stages.forget(&done);
         measure("tell", began);

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use super::apart::apart;
 use crate::api::{Api, Callers, Readiness, Routes, Server};
 use crate::clock;
 use crate::config::{Config, Custody};
@@ -24,7 +25,7 @@ use crate::ledger::Ledger;
 use crate::metrics::{Crls, Files};
 use crate::objects::{self, ObjectLimits, Objects};
 use crate::open::Opener;
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline::{self, Pipeline, PipelineError};
 use crate::refusals::Refusals;
 use crate::store::Kubo;
 
@@ -190,9 +191,11 @@ impl Base {
         let token = || self.stop.clone();
         self.parts
             .spawn(named("the MQTT port", front.serve(token())));
-        let working = pipeline.run(token());
-        self.parts
-            .spawn(async move { Ok(working.await.map(|()| Some("the pipeline"))?) });
+        let working = apart("pipeline", pipeline.run(token()));
+        self.parts.spawn(async move {
+            let ended = working.await.unwrap_or(Err(PipelineError::Panicked));
+            Ok(ended.map(|()| Some("the pipeline"))?)
+        });
         self.parts
             .spawn(until(token(), "the MQTT router", async move {
                 router.died().await

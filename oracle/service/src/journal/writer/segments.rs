@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::disk::is_out_of_room;
 use super::super::entry::Entry;
 use super::super::error::JournalError;
-use super::super::files::{self, Snapshot};
+use super::super::files;
 use super::super::state::Stage;
 use super::{Batch, Writer};
 
@@ -68,37 +68,22 @@ impl Writer {
         }
     }
 
-    /// Deletes the oldest files as far as everything in them is done, and frees a file that is mostly done.
+    /// Has the oldest files deleted as far as everything in them is done, and frees a file that is mostly done.
     pub(super) fn reclaim(&mut self) -> Result<(), JournalError> {
-        loop {
-            let oldest = self.shared.segments().first_key_value().map(|(n, _)| *n);
-            let Some(oldest) = oldest.filter(|number| *number < self.number) else {
-                return Ok(());
-            };
-            if !self.shared.state().is_dead(oldest) && !self.copy_forward(oldest)? {
-                return Ok(());
-            }
-            let snapshot = Snapshot::of(&self.shared.state(), self.number + 1);
-            match snapshot.write(&*self.disk, &self.shared.dir, &self.key) {
-                Ok(()) => {}
-                Err(JournalError::DiskRefused { source }) => {
-                    tracing::warn!(error = %source, "journal snapshot refused, nothing is deleted");
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
-            match files::delete_segment(&*self.disk, &self.shared.dir, oldest) {
-                Ok(()) => {}
-                Err(JournalError::DiskRefused { source }) => {
-                    tracing::warn!(error = %source, "a finished journal file cannot be deleted yet");
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
-            self.shared.segments().remove(&oldest);
-            self.shared.state().deleted(oldest);
-            self.shared.space.notify_waiters();
+        let oldest = self.shared.segments().first_key_value().map(|(n, _)| *n);
+        let Some(oldest) = oldest.filter(|number| *number < self.number) else {
+            return Ok(());
+        };
+        if !self.shared.state().is_dead(oldest) && !self.copy_forward(oldest)? {
+            return Ok(());
         }
+        if self
+            .keeper
+            .is_worth_it(self.number, self.limits.total_bytes)
+        {
+            self.keeper_thread.wake(self.number);
+        }
+        Ok(())
     }
 
     /// Writes what lives in an old file again, if that is worth it. Whether the file is free now.
@@ -133,21 +118,21 @@ impl Writer {
         let (entries, records) = self.shared.state().live_in(file);
         let mut batch = Batch::default();
         for entry in others {
-            self.build(entry, &mut batch)?;
+            self.build_step(entry, &mut batch)?;
         }
         for (_, location) in entries {
             let entry = self.shared.read(location)?;
-            self.build(entry, &mut batch)?;
+            self.build_step(entry, &mut batch)?;
         }
         for record in records {
             let key = record.sealed.record;
-            self.build(Entry::Sealed(record.sealed), &mut batch)?;
+            self.build_step(Entry::Sealed(record.sealed), &mut batch)?;
             match record.stage {
                 Stage::Sealed => {}
-                Stage::Pinned => self.build(Entry::Pinned(vec![key]), &mut batch)?,
+                Stage::Pinned => self.build_step(Entry::Pinned(vec![key]), &mut batch)?,
                 Stage::Committed(commitment) => {
                     let records = vec![key];
-                    self.build(
+                    self.build_step(
                         Entry::Committed {
                             records,
                             commitment,
@@ -166,8 +151,8 @@ impl Writer {
             Err(error) => return Err(error),
         }
         let mut state = self.shared.state();
-        for (entry, location) in batch.frames {
-            state.apply(entry, location);
+        for (framed, location) in batch.frames {
+            framed.apply(&mut state, location);
         }
         Ok(state.is_dead(file))
     }
@@ -193,7 +178,7 @@ impl Writer {
                 return Ok(Err(full));
             }
         }
-        self.reclaim()?;
+        self.keeper.delete_dead(self.number)?;
         let oldest = self.shared.segments().first_key_value().map(|(n, _)| *n);
         Ok(if oldest > Some(files[last_done]) {
             Ok(())

@@ -21,6 +21,8 @@ pub(in crate::journal) struct Shared {
     /// Held for a few lines, never across a write or an await.
     state: Mutex<State>,
     segments: Mutex<Segments>,
+    /// Held by the one who deletes files.
+    pub(in crate::journal) deleting: Mutex<()>,
     /// Rings when a file was deleted.
     pub(in crate::journal) space: Notify,
     pub(in crate::journal) failed: watch::Sender<bool>,
@@ -34,6 +36,7 @@ impl Shared {
             dir,
             state: Mutex::new(state),
             segments: Mutex::new(segments),
+            deleting: Mutex::default(),
             space: Notify::new(),
             failed: watch::Sender::new(false),
             refused: Mutex::new(None),
