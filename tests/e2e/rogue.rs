@@ -70,9 +70,10 @@ impl Ordered {
 }
 
 /// A transaction that peers have endorsed, before it goes to the orderer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Endorsed {
     transaction_id: String,
+    proposal: SignedProposal,
     envelope: Envelope,
     result: Vec<u8>,
 }
@@ -187,10 +188,28 @@ impl Rogue {
         let salt: [u8; 32] = signing::random().unwrap();
         let call = call.transient(contract_interface::names::transient::SALT, salt);
         let (transaction_id, proposal) = self.proposal(call, seconds);
+        self.endorse(transaction_id, proposal).await
+    }
+
+    /// Asks for the endorsement of a signed proposal that was endorsed before.
+    pub(crate) async fn endorse_again(&self, endorsed: &Endorsed) -> Result<Endorsed, Refusal> {
+        let Endorsed {
+            transaction_id,
+            proposal,
+            ..
+        } = endorsed.clone();
+        self.endorse(transaction_id, proposal).await
+    }
+
+    async fn endorse(
+        &self,
+        transaction_id: String,
+        proposal: SignedProposal,
+    ) -> Result<Endorsed, Refusal> {
         let request = EndorseRequest {
             transaction_id: transaction_id.clone(),
             channel_id: self.channel.clone(),
-            proposed_transaction: Some(proposal),
+            proposed_transaction: Some(proposal.clone()),
             endorsing_organizations: Vec::new(),
         };
         let answer = self.client().endorse(request).await?.into_inner();
@@ -200,6 +219,7 @@ impl Rogue {
             result: result(&payload),
             envelope: Envelope { payload, signature },
             transaction_id,
+            proposal,
         })
     }
 
