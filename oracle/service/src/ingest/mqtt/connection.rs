@@ -169,18 +169,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
         }
         let will = self.will(&end);
-        if let End::Tell(code, name) = end {
-            if self.peer.version == Version::V5 {
-                self.put(reply::goodbye(code, name));
-            }
-            if self.flush().await.is_ok() {
-                Box::pin(linger(&mut self.stream)).await;
-            }
-        } else {
-            drop(self.flush().await);
+        let is_told = matches!(end, End::Tell(..));
+        if let End::Tell(code, name) = end
+            && self.peer.version == Version::V5
+        {
+            self.put(reply::goodbye(code, name));
         }
+        let is_flushed = self.flush().await.is_ok();
         if let Some(link) = self.link.take() {
             link.close().await;
+        }
+        let Self {
+            mut stream, peer, ..
+        } = self;
+        // The session is free: who takes it over does not wait for a device that may be gone.
+        drop(peer);
+        if is_told && is_flushed {
+            Box::pin(linger(&mut stream)).await;
         }
         will
     }

@@ -1,9 +1,13 @@
 //! What the front's tests stand on: a table instead of the ledger, a front on loopback, and a client that sends bytes.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::net::{Shutdown, SocketAddr};
+use std::ops::Deref;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use contract_interface::{
@@ -12,7 +16,7 @@ use contract_interface::{
 use fabric_msp::Certificate;
 use fabric_mspgen::{Kind, Organization, SanName};
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -64,6 +68,71 @@ pub(super) struct Rig {
     table: Arc<Table>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
+    clients: Mutex<Vec<Weak<TcpStream>>>,
+}
+
+/// A client's end of a connection, as long as the test has it. The rig can hang up.
+#[derive(Debug)]
+pub(super) struct Tcp(Arc<TcpStream>);
+
+impl Tcp {
+    async fn connect(address: SocketAddr) -> std::io::Result<Self> {
+        Ok(Self(Arc::new(TcpStream::connect(address).await?)))
+    }
+}
+
+impl Deref for Tcp {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.0
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        loop {
+            ready!(self.poll_read_ready(context))?;
+            match self.try_read(buffer.initialize_unfilled()) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(|bytes| buffer.advance(bytes))),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        loop {
+            ready!(self.poll_write_ready(context))?;
+            match self.try_write(bytes) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(hang_up(&self.0, Shutdown::Write))
+    }
+}
+
+/// Closes one or both directions of a connection that others hold, too.
+fn hang_up(stream: &TcpStream, how: Shutdown) -> std::io::Result<()> {
+    let same = stream.as_fd().try_clone_to_owned()?;
+    std::net::TcpStream::from(same).shutdown(how)
 }
 
 fn device(id: &str, thumbprint: [u8; 32], status: Status) -> Device {
@@ -186,6 +255,7 @@ impl Rig {
             table,
             stop,
             serving,
+            clients: Mutex::default(),
         }
     }
 
@@ -227,12 +297,31 @@ impl Rig {
         self.devices.forget_device(&id);
     }
 
-    pub(super) async fn plain(&self) -> Client<TcpStream> {
-        Client(TcpStream::connect(self.plain).await.unwrap())
+    pub(super) async fn plain(&self) -> Client<Tcp> {
+        Client(self.connect(self.plain).await.unwrap())
+    }
+
+    /// A connection that is hung up when the front is stopped: a front waits for devices that are told goodbye.
+    async fn connect(&self, address: SocketAddr) -> std::io::Result<Tcp> {
+        let client = Tcp::connect(address).await?;
+        self.clients.lock().unwrap().push(Arc::downgrade(&client.0));
+        Ok(client)
+    }
+
+    /// Stops the front, with no device that would keep it waiting.
+    async fn end(&mut self) {
+        self.stop.cancel();
+        for client in self.clients.lock().unwrap().drain(..) {
+            if let Some(client) = client.upgrade() {
+                // One that is closed already is what is wanted.
+                drop(hang_up(&client, Shutdown::Both));
+            }
+        }
+        (&mut self.serving).await.unwrap();
     }
 
     /// A plain connection of a device that was admitted.
-    pub(super) async fn connected(&self, level: u8, device: &str) -> Client<TcpStream> {
+    pub(super) async fn connected(&self, level: u8, device: &str) -> Client<Tcp> {
         let mut client = self.plain().await;
         client.send(&connect(level, device, 2, 60)).await;
         let ack = client.packet().await.unwrap();
@@ -241,18 +330,24 @@ impl Rig {
     }
 
     /// A TLS connection with the certificate in a folder.
-    pub(super) async fn secure(
-        &self,
-        folder: &str,
-    ) -> std::io::Result<Client<tokio_rustls::client::TlsStream<TcpStream>>> {
+    pub(super) async fn secure(&self, folder: &str) -> std::io::Result<Secure> {
         let folder: PathBuf = self.dir.path().join(folder);
-        secure(self.tls, &folder).await
+        self.secure_at(self.tls, &folder).await
+    }
+
+    /// The same at any of the front's ports, with what is in any folder.
+    pub(super) async fn secure_at(
+        &self,
+        address: SocketAddr,
+        folder: &Path,
+    ) -> std::io::Result<Secure> {
+        let stream = self.connect(address).await?;
+        secure(stream, folder).await
     }
 
     /// Stops the front and starts another one on the same journal and the same folder.
     pub(super) async fn restart(mut self) -> Self {
-        self.stop.cancel();
-        self.serving.await.unwrap();
+        self.end().await;
         let retained = LastValues::open(&self.journal_config, "retained").unwrap();
         let front = BoundFront::bind(
             &self.config,
@@ -270,15 +365,13 @@ impl Rig {
         self
     }
 
-    pub(super) async fn stop(self) {
-        self.stop.cancel();
-        self.serving.await.unwrap();
+    pub(super) async fn stop(mut self) {
+        self.end().await;
     }
 
     /// Stops the front and lets go of the journal; the folder stays until dropped.
-    pub(super) async fn stop_keeping_files(self) -> TempDir {
-        self.stop.cancel();
-        self.serving.await.unwrap();
+    pub(super) async fn stop_keeping_files(mut self) -> TempDir {
+        self.end().await;
         self.dir
     }
 
@@ -287,10 +380,7 @@ impl Rig {
     }
 }
 
-pub(super) async fn secure(
-    address: SocketAddr,
-    folder: &std::path::Path,
-) -> std::io::Result<Client<tokio_rustls::client::TlsStream<TcpStream>>> {
+async fn secure(stream: Tcp, folder: &Path) -> std::io::Result<Secure> {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
     let mut roots = rustls::RootCertStore::empty();
@@ -311,13 +401,12 @@ pub(super) async fn secure(
         builder.with_no_client_auth()
     };
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
     connector.connect(name, stream).await.map(Client)
 }
 
 /// A client over TLS.
-pub(super) type Secure = Client<tokio_rustls::client::TlsStream<TcpStream>>;
+pub(super) type Secure = Client<tokio_rustls::client::TlsStream<Tcp>>;
 
 /// A client that sends bytes and cuts packets.
 pub(super) struct Client<S>(pub(super) S);

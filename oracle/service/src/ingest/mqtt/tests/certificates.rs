@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AT_LEAST_ONCE, OTHER, OWN};
-use crate::ingest::mqtt::testing::{Rig, connect, publish, reading, secure};
+use crate::ingest::mqtt::testing::{Rig, connect, publish, reading};
 use crate::ingest::mqtt::{DeviceMsp, Limits};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +77,7 @@ async fn certificates_that_do_not_fit_are_refused_in_the_handshake_or_the_connec
     let folder = root.join("renewed");
     std::fs::create_dir(&folder).unwrap();
     renewed.write_client(&folder).unwrap();
-    let mut client = secure(rig.tls, &folder).await.unwrap();
+    let mut client = rig.secure_at(rig.tls, &folder).await.unwrap();
     assert_eq!(
         client.ask(&connect(4, "x", 2, 60)).await.unwrap(),
         [0x20, 2, 0, 5]
@@ -87,7 +87,7 @@ async fn certificates_that_do_not_fit_are_refused_in_the_handshake_or_the_connec
 
 /// What TLS 1.3 says after the client has finished its side of the handshake.
 async fn refused(rig: &Rig, folder: &std::path::Path) -> String {
-    let mut client = match secure(rig.tls, folder).await {
+    let mut client = match rig.secure_at(rig.tls, folder).await {
         Ok(client) => client,
         Err(error) => return error.to_string(),
     };

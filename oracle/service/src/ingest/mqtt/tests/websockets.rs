@@ -10,19 +10,18 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::{AT_LEAST_ONCE, OTHER, OWN};
-use crate::ingest::mqtt::testing::{Client, Rig, connect, publish, reading, secure, subscribe};
+use crate::ingest::mqtt::testing::{Client, Rig, Tcp, connect, publish, reading, subscribe};
 use crate::ingest::mqtt::websocket::ByteStream;
 use crate::ingest::topic;
 
-type Tls = tokio_rustls::client::TlsStream<tokio::net::TcpStream>;
+type Tls = tokio_rustls::client::TlsStream<Tcp>;
 
 async fn open(
     rig: &Rig,
     headers: &[(&'static str, &'static str)],
 ) -> Result<WebSocketStream<Tls>, Error> {
-    let Client(stream) = secure(rig.websocket, &rig.dir.path().join("hr-1"))
-        .await
-        .unwrap();
+    let folder = rig.dir.path().join("hr-1");
+    let Client(stream) = rig.secure_at(rig.websocket, &folder).await.unwrap();
     let mut request = "wss://localhost/mqtt".into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
@@ -142,7 +141,7 @@ async fn what_is_no_mqtt_websocket_is_refused() {
         &connect(4, "any", 2, 60)[..],
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     ] {
-        let mut client = secure(rig.websocket, &folder).await.unwrap();
+        let mut client = rig.secure_at(rig.websocket, &folder).await.unwrap();
         client.0.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
         drop(tokio::io::AsyncReadExt::read_to_end(&mut client.0, &mut answer).await);
@@ -158,7 +157,7 @@ async fn a_device_without_certificate_gets_no_websocket() {
     let folder = rig.dir.path().join("none");
     std::fs::create_dir(&folder).unwrap();
     std::fs::copy(rig.dir.path().join("hr-1/ca.crt"), folder.join("ca.crt")).unwrap();
-    if let Ok(Client(stream)) = secure(rig.websocket, &folder).await {
+    if let Ok(Client(stream)) = rig.secure_at(rig.websocket, &folder).await {
         let mut request = "wss://localhost/mqtt".into_client_request().unwrap();
         request
             .headers_mut()
