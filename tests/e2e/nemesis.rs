@@ -3,11 +3,9 @@
 //!
 //! `SALUS_NEMESIS_SEED` repeats a storm, `SALUS_NEMESIS_KILLS` makes it longer.
 
-mod disk;
 mod fleet;
-mod invariants;
 
-use std::{env, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use salus_tests::{
     consortium::FIRST_ORACLE,
@@ -21,8 +19,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use self::{disk::SmallDisk, fleet::Fleet};
-use crate::support::{Running, is_here};
+use self::fleet::Fleet;
+use crate::{
+    disk::SmallDisk,
+    invariants,
+    support::{Running, is_here},
+};
 
 /// Devices that publish, each of a patient of its own.
 const DEVICES: usize = 50;
@@ -30,6 +32,8 @@ const DEVICES: usize = 50;
 const KILLS: usize = 50;
 /// Kills of such a run on real Fabric, where a process takes seconds to come back.
 const KILLS_ON_FABRIC: usize = 20;
+/// Size of the journal's disk, MiB: room for all that a storm has on its way.
+const JOURNAL_MIB: u32 = 64;
 /// The seed of a run that is not told another.
 const SEED: u64 = 20_261_122;
 
@@ -81,7 +85,8 @@ async fn storm(platform: Platform, kills: usize) {
         "{} faults in {lasted:.0?}; {count} readings acknowledged",
         planned.len()
     ));
-    invariants::hold(running, &nemesis, &published).await;
+    let journal = nemesis.journal(&running);
+    invariants::hold(running, &journal, &published).await;
     say(&format!("{count} readings are there, once each"));
 }
 
@@ -112,7 +117,7 @@ impl Nemesis {
             devices: Proxy::start(system.mqtt_address()).await.unwrap(),
             peer: Proxy::start(peer_address).await.unwrap(),
             ipfs: Proxy::start(ipfs_address).await.unwrap(),
-            disk: SmallDisk::mount(),
+            disk: SmallDisk::mount(JOURNAL_MIB),
         };
         if nemesis.disk.is_none() {
             say("SKIPPED full disks: mounting is not permitted here");
@@ -127,6 +132,14 @@ impl Nemesis {
         system.oracle.process.kill().await.unwrap();
         system.oracle = system.start_oracle(&settings).await.unwrap();
         nemesis
+    }
+
+    /// Where the oracle's journal is.
+    fn journal(&self, running: &Running) -> PathBuf {
+        match &self.disk {
+            Some(disk) => disk.folder("journal"),
+            None => running.system.oracle.home.join("journal"),
+        }
     }
 
     async fn inflict(&self, running: &mut Running, fault: Fault) {

@@ -39,7 +39,11 @@ impl Running {
 
     /// Starts as [`Running::start`], set up as told.
     pub(crate) async fn start_with(setup: &Setup, patients: usize) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(setup, tempfile::tempdir().unwrap(), patients).await
+    }
+
+    /// Starts as [`Running::start_with`], in a folder where something may be prepared.
+    pub(crate) async fn start_in(setup: &Setup, dir: TempDir, patients: usize) -> Self {
         let system = System::start_with(setup, dir.path()).await.unwrap();
         let cast = story::enrol(&system, patients).await.unwrap();
         Self { system, cast, dir }
@@ -288,6 +292,8 @@ impl Report for Silent {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) success: bool,
+    /// None if a signal ended it.
+    pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -302,6 +308,7 @@ pub(crate) async fn run(program: &str, args: &[String]) -> Ended {
         .unwrap_or_else(|error| panic!("{program}: {error}"));
     Ended {
         success: output.status.success(),
+        code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }

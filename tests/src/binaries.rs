@@ -71,6 +71,15 @@ pub fn report_skipped(test: &str, missing: &[&str]) {
     );
 }
 
+/// Says on standard error that a test is skipped because something is not permitted here.
+pub fn report_not_permitted(test: &str, what: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(
+        std::io::stderr(),
+        "SKIPPED {test}: {what} is not permitted here"
+    );
+}
+
 /// The repository's root folder, for the configuration files that it holds.
 #[must_use]
 pub fn workspace_root() -> &'static Path {

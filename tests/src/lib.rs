@@ -19,4 +19,5 @@ pub mod proxy;
 pub mod random;
 pub mod readings;
 pub mod story;
+pub mod strace;
 pub mod system;

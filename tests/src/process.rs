@@ -65,6 +65,17 @@ impl Spec {
         self
     }
 
+    /// Has another program run this one: `program args... this-program its-args...`.
+    #[must_use]
+    pub fn under(mut self, program: &Path, args: Vec<OsString>) -> Self {
+        let own = std::mem::replace(&mut self.program, program.to_owned());
+        let mut all = args;
+        all.push(own.into_os_string());
+        all.append(&mut self.args);
+        self.args = all;
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -168,13 +179,40 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// How the process ended; `None` while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
     /// Resident memory in bytes now, from `/proc`; `None` once it has ended.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
+        Some(self.status("VmRSS:")? * 1024)
+    }
+
+    /// How many threads it has now; `None` once it has ended.
+    #[must_use]
+    pub fn threads(&self) -> Option<u64> {
+        self.status("Threads:")
+    }
+
+    /// How many files and sockets it has open now; `None` once it has ended.
+    #[must_use]
+    pub fn open_files(&self) -> Option<usize> {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id()?)).ok()?;
+        Some(open.count())
+    }
+
+    /// A number of `/proc/PID/status`.
+    fn status(&self, member: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib * 1024)
+        let line = status.lines().find(|line| line.starts_with(member))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Says how it is to be started the next time.
+    pub fn prepare(&mut self, spec: Spec) {
+        self.spec = spec;
     }
 
     /// Kills the process as `kill -9` does and starts the same again, waiting for its ready line.
@@ -196,12 +234,15 @@ impl Process {
         self.start_and_listen(address).await
     }
 
-    /// Kills the process as `kill -9` does.
+    /// Kills the process as `kill -9` does, if it has not ended by itself.
     ///
     /// # Errors
     /// When it cannot be waited for.
     pub async fn kill(&mut self) -> Result<()> {
-        Ok(self.child.kill().await?)
+        match self.child.try_wait()? {
+            Some(_) => Ok(()),
+            None => Ok(self.child.kill().await?),
+        }
     }
 
     /// Starts the process again after [`Process::kill`], waiting until it listens at `address`.
@@ -267,6 +308,13 @@ impl Process {
             }
         }
     }
+}
+
+/// Kills a process as `kill -9` does; whether it was still there.
+#[must_use]
+pub fn kill(process: u32) -> bool {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
 }
 
 /// Runs a program to its end and returns its standard output.

@@ -1,6 +1,6 @@
 //! A stretch of network between two processes that a test can make bad.
 
-use std::{io, net::Ipv4Addr};
+use std::{io, net::Ipv4Addr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -10,6 +10,7 @@ use tokio::{
     },
     sync::watch,
     task::{JoinHandle, JoinSet},
+    time::sleep,
 };
 
 /// What is read at once, bytes.
@@ -22,8 +23,35 @@ pub enum Weather {
     Open,
     /// Nothing goes through and nobody is told: what was sent waits.
     Silent,
+    /// What goes this way waits, and nobody is told; the other way is open.
+    OneWay(Way),
+    /// So many bytes a second go through, each way of each connection.
+    Slow(u32),
     /// Connections are torn, new ones too.
     Cut,
+}
+
+/// A way through a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From who connected to the target.
+    Forth,
+    /// From the target to who connected.
+    Back,
+}
+
+impl Weather {
+    fn holds_back(self, way: Way) -> bool {
+        self == Self::Silent || self == Self::OneWay(way)
+    }
+
+    /// How long so many bytes take.
+    fn time_for(self, bytes: usize) -> Duration {
+        match self {
+            Self::Slow(rate) => Duration::from_secs(bytes as u64) / rate.max(1),
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 /// A TCP proxy on the loopback address. Dropping it ends it and its connections.
@@ -83,7 +111,8 @@ async fn serve(listener: TcpListener, target: String, weather: watch::Receiver<W
 }
 
 async fn connect(client: TcpStream, target: String, mut weather: watch::Receiver<Weather>) {
-    if !passes(&mut weather).await {
+    // Whoever cannot be heard cannot connect.
+    if passes(&mut weather, Way::Forth).await.is_none() {
         return;
     }
     let Ok(server) = TcpStream::connect(target).await else {
@@ -93,8 +122,8 @@ async fn connect(client: TcpStream, target: String, mut weather: watch::Receiver
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let forth = carry(from_client, to_server, weather.clone());
-    let back = carry(from_server, to_client, weather);
+    let forth = carry(from_client, to_server, weather.clone(), Way::Forth);
+    let back = carry(from_server, to_client, weather, Way::Back);
     // A torn connection is an end like any other.
     let _ = tokio::join!(forth, back);
 }
@@ -103,6 +132,7 @@ async fn carry(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
+    way: Way,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
@@ -114,19 +144,20 @@ async fn carry(
         if count == 0 {
             return to.shutdown().await;
         }
-        if !passes(&mut weather).await {
+        let Some(now) = passes(&mut weather, way).await else {
             return Ok(());
-        }
+        };
+        sleep(now.time_for(count)).await;
         to.write_all(&buffer[..count]).await?;
     }
 }
 
-/// Waits while it is silent; whether it is open then.
-async fn passes(weather: &mut watch::Receiver<Weather>) -> bool {
-    let now = weather
-        .wait_for(|weather| *weather != Weather::Silent)
-        .await;
-    now.is_ok_and(|weather| *weather == Weather::Open)
+/// Waits while nothing goes this way; none if the connection is to be torn.
+async fn passes(weather: &mut watch::Receiver<Weather>, way: Way) -> Option<Weather> {
+    let now = weather.wait_for(|weather| !weather.holds_back(way)).await;
+    now.ok()
+        .map(|weather| *weather)
+        .filter(|weather| *weather != Weather::Cut)
 }
 
 #[cfg(test)]
@@ -166,16 +197,22 @@ mod tests {
             .unwrap()
             .unwrap();
 
-        proxy.set(Weather::Silent);
-        stream.write_all(b"b").await.unwrap();
-        let held = timeout(A_WHILE, stream.read_exact(&mut byte)).await;
-        assert!(held.is_err(), "a byte came through");
-        proxy.set(Weather::Open);
-        timeout(SOON, stream.read_exact(&mut byte))
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(byte, *b"b");
+        for weather in [
+            Weather::Silent,
+            Weather::OneWay(Way::Forth),
+            Weather::OneWay(Way::Back),
+        ] {
+            proxy.set(weather);
+            stream.write_all(b"b").await.unwrap();
+            let held = timeout(A_WHILE, stream.read_exact(&mut byte)).await;
+            assert!(held.is_err(), "a byte came through: {weather:?}");
+            proxy.set(Weather::Open);
+            timeout(SOON, stream.read_exact(&mut byte))
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(byte, *b"b");
+        }
 
         proxy.set(Weather::Cut);
         let ended = timeout(SOON, stream.read(&mut byte)).await.unwrap();
@@ -183,5 +220,23 @@ mod tests {
         let mut refused = TcpStream::connect(proxy.address()).await.unwrap();
         let ended = timeout(SOON, refused.read(&mut byte)).await.unwrap();
         assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    }
+    #[tokio::test]
+    async fn a_slow_way_takes_the_time_that_its_bytes_need() {
+        const RATE: u32 = 100_000;
+        const BYTES: usize = 20_000;
+        let proxy = Proxy::start(&echo().await).await.unwrap();
+        proxy.set(Weather::Slow(RATE));
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        let began = tokio::time::Instant::now();
+        stream.write_all(&[7; BYTES]).await.unwrap();
+        let mut back = vec![0; BYTES];
+        timeout(SOON, stream.read_exact(&mut back))
+            .await
+            .unwrap()
+            .unwrap();
+        let least = Duration::from_secs(BYTES as u64) / RATE;
+        assert!(began.elapsed() >= least, "{:?}", began.elapsed());
+        assert!(back.iter().all(|byte| *byte == 7));
     }
 }

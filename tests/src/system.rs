@@ -18,6 +18,9 @@ use crate::{
 /// The name that the chaincode is deployed under.
 pub const CHAINCODE: &str = "salus";
 
+/// The file of a run that remembers how the contracts were deployed.
+const DEPLOYMENT_FILE: &str = "deployment.json";
+
 /// Which network and store to run on.
 #[derive(Debug, Clone, Copy)]
 pub struct Platform {
@@ -234,6 +237,25 @@ impl System {
         Ok(())
     }
 
+    /// The process of a part.
+    pub fn process(&mut self, part: Part) -> &mut Process {
+        match part {
+            Part::Oracle => &mut self.oracle.process,
+            Part::Chaincode => &mut self.chaincode,
+            Part::Ipfs => &mut self.ipfs.process,
+            Part::Network(number) => self.network.processes().swap_remove(number),
+        }
+    }
+
+    /// Where the contracts listen for the peers, `host:port`.
+    ///
+    /// # Errors
+    /// When the folder no longer says so.
+    pub fn contracts_address(&self) -> Result<String> {
+        let bytes = std::fs::read(self.dir.join(DEPLOYMENT_FILE))?;
+        Ok(serde_json::from_slice::<Remembered>(&bytes)?.chaincode_address)
+    }
+
     /// Where devices publish, `host:port`.
     #[must_use]
     pub fn mqtt_address(&self) -> &str {
@@ -295,7 +317,7 @@ pub async fn start_contracts(network: &Network, dir: &Path) -> Result<Process> {
 }
 
 async fn deployed(network: &Network, dir: &Path) -> Result<Remembered> {
-    let file = dir.join("deployment.json");
+    let file = dir.join(DEPLOYMENT_FILE);
     if let Ok(bytes) = std::fs::read(&file) {
         return serde_json::from_slice(&bytes).with_context(|| file.display().to_string());
     }

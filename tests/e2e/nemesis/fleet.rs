@@ -13,10 +13,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::support::{Running, device_options};
+use crate::{
+    invariants::CANARY,
+    support::{Running, device_options},
+};
 
-/// In every reading, and to be found nowhere.
-pub(super) const CANARY: &str = "canary-b3f1a7705e";
 /// Readings that a device sends together.
 const TOGETHER: usize = 4;
 /// How long a device waits for an answer before it connects again.

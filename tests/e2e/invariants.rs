@@ -1,21 +1,25 @@
-//! What holds after a storm.
+//! What holds after any fault.
 
+use std::path::Path;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use contract_interface::Purpose;
 use fabric_msp::block::{Block, check_chain};
 use futures::{StreamExt as _, stream};
 use prost::Message as _;
 use salus_tests::{binaries, ledger::Ledger, story};
 
-use super::{Nemesis, fleet::CANARY};
 use crate::support::{Running, contains_any, run, until};
 
+/// In every reading, and to be found nowhere.
+pub(crate) const CANARY: &str = "canary-b3f1a7705e0";
 /// Patients whose records are read at once.
 const AT_ONCE: usize = 4;
 /// Most memory that an oracle may have taken by the end, bytes: it does not grow with the storm.
 const RESIDENT_MAX: u64 = 256 << 20;
 
 /// Nothing ended that was not killed.
-pub(super) fn nobody_gave_up(running: &mut Running) {
+pub(crate) fn nobody_gave_up(running: &mut Running) {
     for process in running.system.processes() {
         assert!(
             process.is_running(),
@@ -26,8 +30,9 @@ pub(super) fn nobody_gave_up(running: &mut Running) {
     }
 }
 
-/// Checks everything, and ends the system.
-pub(super) async fn hold(mut running: Running, nemesis: &Nemesis, published: &[Vec<String>]) {
+/// Checks everything, and ends the system. `published` is what was acknowledged to each patient's
+/// device; `journal` the folder of the first oracle's journal.
+pub(crate) async fn hold(mut running: Running, journal: &Path, published: &[Vec<String>]) {
     nobody_gave_up(&mut running);
     let bytes = running.system.oracle.process.resident_bytes().unwrap();
     assert!(bytes < RESIDENT_MAX, "the oracle has {bytes} bytes");
@@ -40,24 +45,17 @@ pub(super) async fn hold(mut running: Running, nemesis: &Nemesis, published: &[V
     a_stranger_reads_nothing(&running).await;
     the_chain_is_whole(&running).await;
 
-    let home = running.system.oracle.home.clone();
-    let journal = match &nemesis.disk {
-        Some(disk) => disk.folder("journal"),
-        None => home.join("journal"),
-    };
     let (dir, folder) = (running.dir, running.system.dir.clone());
     running.system.stop().await.unwrap();
-    the_journal_is_sound(&journal).await;
-    for place in [&folder, &journal] {
-        let needles = [CANARY.as_bytes().to_vec(), hex::encode(CANARY).into_bytes()];
-        let found = contains_any(place, &needles);
-        assert!(found.is_empty(), "a reading lies open in {found:?}");
+    the_journal_is_sound(journal).await;
+    for place in [folder.as_path(), journal] {
+        nothing_lies_open(place);
     }
     drop(dir);
 }
 
 /// Every acknowledged reading of a patient comes back, byte for byte, once; and nothing else.
-async fn each_once(patient: &story::Patient, published: &[String]) {
+pub(crate) async fn each_once(patient: &story::Patient, published: &[String]) {
     let client = story::client(&patient.person).unwrap();
     let opened = until("all readings are on the ledger", || async {
         let opened = story::read_patient(&client, patient.pseudonym, Purpose::Patrqt)
@@ -73,6 +71,20 @@ async fn each_once(patient: &story::Patient, published: &[String]) {
     assert_eq!(count, published.len(), "{}", patient.device.id);
 }
 
+/// No reading is in a file as it is, in hexadecimal digits or in Base64.
+fn nothing_lies_open(folder: &Path) {
+    let mut needles = vec![CANARY.as_bytes().to_vec(), hex::encode(CANARY).into_bytes()];
+    // Base64 of it depends on how many bytes stand before it.
+    for before in 0..3 {
+        let text = [&"   "[..before], CANARY].concat();
+        let encoded = BASE64_STANDARD_NO_PAD.encode(text);
+        let whole = encoded.len() / 4 * 4;
+        needles.push(encoded[4..whole].into());
+    }
+    let found = contains_any(folder, &needles);
+    assert!(found.is_empty(), "a reading lies open in {found:?}");
+}
+
 /// Whoever was not permitted before is not permitted after.
 async fn a_stranger_reads_nothing(running: &Running) {
     let patient = &running.cast.patients[0];
@@ -84,7 +96,7 @@ async fn a_stranger_reads_nothing(running: &Running) {
     assert!(refused.denied_read().is_some(), "{refused}");
 }
 
-/// Every organisation has the same blocks, each of which follows the one before it.
+/// Every organisation has the same blocks, each of which is whole and follows the one before it.
 async fn the_chain_is_whole(running: &Running) {
     let mut chains = Vec::new();
     for organization in 0..running.system.network.info().organizations.len() {
@@ -96,6 +108,7 @@ async fn the_chain_is_whole(running: &Running) {
             .iter()
             .map(|block| {
                 let block = Block::decode(&block.encode_to_vec()).unwrap();
+                block.check_data().unwrap();
                 block.header().clone()
             })
             .collect();
@@ -111,7 +124,7 @@ async fn the_chain_is_whole(running: &Running) {
 }
 
 /// The journal of a stopped oracle has no damage, and nothing is left in it or was set aside.
-async fn the_journal_is_sound(journal: &std::path::Path) {
+async fn the_journal_is_sound(journal: &Path) {
     let oracle = binaries::ours("oracle").unwrap().display().to_string();
     for what in ["verify", "inspect"] {
         let dir = journal.display().to_string();
