@@ -1,6 +1,7 @@
 //! Whether the oracle can do its work: the truth of a moment ago.
 //!
-//! One task asks every part once a second; `/readyz` tells what it last saw. So that anyone may
+//! One task asks every part once a second, and more often until the oracle is ready for the first
+//! time, since that is waited for; `/readyz` tells what it last saw. So that anyone may
 //! ask without a certificate, asking costs nothing and tells no host and no path.
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use crate::store::Kubo;
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two looks of an oracle that was never ready.
+const STARTING_INTERVAL: Duration = Duration::from_millis(100);
 /// Time for an answer; a slower part counts as not ready.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -94,8 +97,12 @@ impl Probes {
         };
         let (seen, readers) = watch::channel(nothing_seen);
         let looking = async move {
+            let mut interval = STARTING_INTERVAL;
             loop {
                 let look = self.look().await;
+                if look.ready {
+                    interval = INTERVAL;
+                }
                 seen.send_if_modified(|last| {
                     let changed = *last != look;
                     if changed && last.ready != look.ready {
@@ -106,7 +113,7 @@ impl Probes {
                 });
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    () = tokio::time::sleep(INTERVAL) => {}
+                    () = tokio::time::sleep(interval) => {}
                 }
             }
         };
