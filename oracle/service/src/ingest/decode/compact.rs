@@ -263,6 +263,7 @@ fn is_number(kind: Type) -> bool {
 fn cbor_number(decoder: &mut Decoder<'_>, kind: Type) -> Result<f64, DecodeError> {
     let number = match kind {
         Type::F16 | Type::F32 | Type::F64 => decoder.f64(),
+        Type::U64 => decoder.u64().map(|number| number as f64),
         _ => decoder.i64().map(|number| number as f64),
     };
     number.map_err(|_| not_cbor(decoder))
@@ -369,6 +370,22 @@ fn floor(seconds: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It is as good as in JSON: an empty list lasts no time at any interval.
+    #[test]
+    fn the_largest_interval_is_a_number() {
+        let mut cbor = Vec::new();
+        let mut map = minicbor::Encoder::new(&mut cbor);
+        map.map(4).unwrap().str("code").unwrap().str("x").unwrap();
+        map.str("value").unwrap().array(0).unwrap();
+        map.str("unit").unwrap().str("mV").unwrap();
+        map.str("interval_ms").unwrap().u64(u64::MAX).unwrap();
+        let json = serde_json::json!({
+            "code": "x", "value": [], "unit": "mV", "interval_ms": u64::MAX,
+        });
+        assert!(from_json(&json).is_ok());
+        assert!(from_cbor(&cbor).is_ok());
+    }
 
     /// Passing over lists without announced length, or over tags, needed a stack as long as the payload.
     #[test]
