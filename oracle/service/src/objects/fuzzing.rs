@@ -59,7 +59,12 @@ fn manifest(payload: &[u8]) {
     let value: serde_json::Value = serde_json::from_slice(payload).expect("it was read");
     let again = serde_json::to_vec_pretty(&value).expect("a value can be written");
     if again.len() <= super::MANIFEST_BYTES_MAX {
-        assert_eq!(Manifest::read(&again).ok(), Some(manifest.clone()));
+        let again = Manifest::read(&again).map(|again| Manifest {
+            // Of a member that is there twice the last counts, and the signature is not kept.
+            signature: manifest.signature,
+            ..again
+        });
+        assert_eq!(again.ok(), Some(manifest.clone()));
     }
     let received = UtcTime::from_unix_seconds(1_780_000_000).expect("the constant is a time");
     drop(decode::describe(&manifest.hints, received));
