@@ -217,8 +217,9 @@ mod tests {
     #[test]
     fn a_receipt_says_what_is_odd_also_when_it_is_asked_for_again() {
         let mut odd = reading(Some(18));
-        odd.marks.add(Mark::UnitNotUcum);
-        odd.marks.add(Mark::ClockAhead);
+        let marks = &mut Arc::make_mut(&mut odd).marks;
+        marks.add(Mark::UnitNotUcum);
+        marks.add(Mark::ClockAhead);
         let made = receipts(
             RecordKey([1; 16]),
             &commitment(),
