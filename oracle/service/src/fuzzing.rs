@@ -220,9 +220,11 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    type Target = fn(&[u8]);
+
     #[test]
     fn every_seed_holds() {
-        let targets: [(&str, fn(&[u8])); 5] = [
+        let targets: [(&str, Target); 5] = [
             ("mqtt", super::mqtt),
             ("payload", super::payload),
             ("journal", super::journal),

@@ -23,7 +23,7 @@ use written::{Fault, Harm, Written};
 /// Frames of a file.
 const FRAMES_MAX: usize = 12;
 /// Devices of a snapshot, so that it has more than one frame.
-const DEVICES_MAX: usize = 600;
+const DEVICES_MAX: usize = 300;
 /// Number of the segment file.
 const FILE: u64 = 1;
 
