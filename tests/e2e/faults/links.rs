@@ -132,6 +132,10 @@ async fn in_own_network(test: &str, platform: Platform) {
 async fn lose_packets(platform: Platform) {
     // Packets as large as on an Ethernet, so that one lost is not everything.
     command("ip link set lo mtu 1500 up").await;
+    // A real peer looks for an address of its host, and takes none of the loopback's.
+    command("ip link add faults0 type veth peer name faults1").await;
+    command("ip address add 192.0.2.1/24 dev faults0").await;
+    command("ip link set faults0 up").await;
     command("nft add table ip faults").await;
     command("nft add chain ip faults in { type filter hook input priority 0 ; }").await;
     let mut site = Site::start(platform).await;
