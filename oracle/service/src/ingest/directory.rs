@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use contract_interface::{Device, DeviceId, ParticipantId, Pseudonym};
 use sealed_object::PublicKey;
 use thiserror::Error;
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 
 use crate::ledger::{Ledger, LedgerError, Viewer};
 
@@ -18,6 +18,9 @@ const FRESH: Duration = Duration::from_secs(30);
 const STALE: Duration = Duration::from_secs(15 * 60);
 /// Changed devices that may wait to be looked at; with more, every connection is looked at.
 const CHANGES_WAITING_MAX: usize = 256;
+/// Devices looked up at once. When thousands connect together, the others wait instead of being more than a peer
+/// answers.
+const LOOKUPS_AT_ONCE: usize = 64;
 /// Answers remembered.
 const REMEMBERED_MAX: usize = 100_000;
 
@@ -54,6 +57,7 @@ impl Registry for Ledger {
 pub struct DeviceDirectory {
     registry: Arc<dyn Registry>,
     devices: Remembered<DeviceId, Arc<Device>>,
+    lookups: Semaphore,
     keys: Remembered<Pseudonym, Arc<PublicKey>>,
     /// Devices that were changed, for those who hold their connections.
     changes: broadcast::Sender<DeviceId>,
@@ -66,6 +70,7 @@ impl DeviceDirectory {
         Self {
             registry,
             devices: Remembered::default(),
+            lookups: Semaphore::new(LOOKUPS_AT_ONCE),
             keys: Remembered::default(),
             changes: broadcast::Sender::new(CHANGES_WAITING_MAX),
         }
@@ -85,10 +90,17 @@ impl DeviceDirectory {
         if let Some(known) = self.devices.fresh(id) {
             return Ok(known);
         }
+        // It is never closed.
+        let _place = self.lookups.acquire().await.map_err(|_| LookupError)?;
+        // Several messages of one device wait together; the first asks for all.
+        if let Some(known) = self.devices.fresh(id) {
+            return Ok(known);
+        }
         match self.registry.device(id).await {
             Ok(device) => Ok(self.devices.put(id.clone(), device.map(Arc::new))),
             Err(error) => {
-                tracing::warn!(device = %id, %error, "device lookup failed");
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(device = %id, error, "device lookup failed");
                 self.devices.stale(id).ok_or(LookupError)
             }
         }
@@ -168,5 +180,73 @@ impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
             answers.insert(key, (Instant::now(), answer.clone()));
         }
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use contract_interface::{Digest, Salt, Status};
+
+    use super::*;
+
+    /// Counts who asks, and answers only when everybody else had a turn.
+    #[derive(Debug, Default)]
+    struct Slow {
+        asking: AtomicUsize,
+        most: AtomicUsize,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait::async_trait]
+    impl Registry for Slow {
+        async fn device(&self, id: &DeviceId) -> Result<Option<Device>, LedgerError> {
+            let asking = self.asking.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(asking, Ordering::SeqCst);
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            self.asking.fetch_sub(1, Ordering::SeqCst);
+            Ok(Some(Device {
+                device_id: id.clone(),
+                msp_id: "Org1MSP".parse().unwrap(),
+                thumbprint: Digest::from_bytes([1; 32]),
+                status: Status::Active,
+                status_since: None,
+                bindings: Vec::new(),
+                salt: Salt::from_bytes(std::array::from_fn(|at| u8::try_from(at).unwrap()))
+                    .unwrap(),
+            }))
+        }
+
+        async fn patient_key(&self, _: &Pseudonym) -> Result<Option<String>, LedgerError> {
+            Ok(None)
+        }
+    }
+
+    async fn all_asked(devices: impl Iterator<Item = usize>) -> (usize, usize) {
+        let slow = Arc::new(Slow::default());
+        let directory = DeviceDirectory::new(Arc::clone(&slow) as Arc<dyn Registry>);
+        let asking = devices.map(|number| {
+            let id = format!("device-{number}").parse::<DeviceId>().unwrap();
+            let directory = &directory;
+            async move { directory.device(&id).await.unwrap().unwrap() }
+        });
+        futures::future::join_all(asking).await;
+        let (most, asked) = (&slow.most, &slow.asked);
+        (most.load(Ordering::SeqCst), asked.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn when_thousands_connect_the_ledger_is_asked_by_a_few_at_a_time() {
+        assert_eq!(all_asked(0..1_000).await, (LOOKUPS_AT_ONCE, 1_000));
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_a_device_that_another_asked_for_does_not_ask_again() {
+        let (_, asked) = all_asked((0..LOOKUPS_AT_ONCE * 10).map(|n| n % LOOKUPS_AT_ONCE)).await;
+        assert!(asked <= LOOKUPS_AT_ONCE, "{asked}");
     }
 }
