@@ -236,9 +236,9 @@ impl Target {
             began.elapsed(),
             self.struck
         ));
-        // Threads of others come and go as they like.
+        // Work in Go changes threads as it likes: there one hit is enough.
         let missed_max = match site.is_on_real_fabric() {
-            true => steps.len() * rounds / 2,
+            true => steps.len() * rounds - 1,
             false => steps.len() * rounds / 3,
         };
         assert!(missed.len() <= missed_max, "{missed:?} were missed");
