@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use super::cipher::JournalKey;
 use super::entry::{Entry, Refused};
 use super::error::JournalError;
-use super::files::{self, Snapshot};
+use super::files;
 use super::last_values::{self, RETAINED};
+use super::snapshot::Snapshot;
 use super::state::{Counts, State};
 
 /// Dead letters listed at most, the newest.

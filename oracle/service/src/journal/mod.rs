@@ -27,6 +27,7 @@ mod kept_object;
 mod last_values;
 mod marks;
 mod memory;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -55,8 +56,8 @@ pub use writer::Accepted;
 
 use cipher::JournalKey;
 use disk::{Disk, SystemDisk};
-use files::Snapshot;
 use memory::Novelty;
+use snapshot::Snapshot;
 use state::State;
 use writer::{Command, Limits, Shared, Writer};
 

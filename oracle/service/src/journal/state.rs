@@ -66,7 +66,7 @@ pub struct Pending {
     pub sequence: Option<u64>,
     /// Fingerprint of the payload.
     pub fingerprint: Fingerprint,
-    /// By what the message is recognised: [`Reading::identity`].
+    /// By what the message is recognised: [`super::Reading::identity`].
     pub identity: Fingerprint,
     /// The patient it belongs to.
     pub patient: String,

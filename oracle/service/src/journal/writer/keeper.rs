@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 use super::super::cipher::JournalKey;
 use super::super::disk::Disk;
 use super::super::error::JournalError;
-use super::super::files::{self, Snapshot};
+use super::super::files;
+use super::super::snapshot::Snapshot;
 use super::Shared;
 
 /// Deletes finished files.
