@@ -121,20 +121,25 @@ impl Gatherer {
         }
     }
 
-    /// Closed groups, and those that are old enough now; at most `limit`.
+    /// Closed groups, and those that are old enough now: those with the oldest readings, at most `limit`. Others
+    /// that are old enough stay open, so that under load records grow instead of their number.
     pub(super) fn take_ready(&mut self, now: Instant, limit: usize) -> Vec<Group> {
         let age = self.rules.age;
-        let old: Vec<Kin> = self
-            .open
-            .iter()
+        let open = self.open.iter();
+        let old: Vec<(Option<EntryId>, Kin)> = open
             .filter(|(_, group)| now.saturating_duration_since(group.since) >= age)
-            .map(|(key, _)| key.clone())
+            .map(|(kin, group)| (group.first(), kin.clone()))
             .collect();
-        for key in old {
-            self.closed.extend(self.open.remove(&key));
+        let closed = self.closed.iter().map(Group::first);
+        let mut firsts: Vec<_> = closed.chain(old.iter().map(|(first, _)| *first)).collect();
+        firsts.sort_unstable();
+        let last = limit.checked_sub(1).and_then(|last| firsts.get(last));
+        for (first, kin) in old {
+            if last.is_none_or(|last| first <= *last) {
+                self.closed.extend(self.open.remove(&kin));
+            }
         }
-        self.closed
-            .sort_by_key(|group| group.entries.first().copied());
+        self.closed.sort_by_key(Group::first);
         let later = self.closed.split_off(limit.min(self.closed.len()));
         std::mem::replace(&mut self.closed, later)
     }
@@ -159,6 +164,12 @@ impl Gatherer {
     /// Whether a group is closed and waits.
     pub(super) fn has_closed(&self) -> bool {
         !self.closed.is_empty()
+    }
+}
+
+impl Group {
+    fn first(&self) -> Option<EntryId> {
+        self.entries.first().copied()
     }
 }
 
@@ -269,6 +280,23 @@ pub(super) mod tests {
         assert!(gatherer.take_ready(now + RULES.age / 2, 9).is_empty());
         assert_eq!(ids(&gatherer.take_ready(now + RULES.age, 9)), [vec![0, 1]]);
         assert_eq!(gatherer.next_due(), None);
+    }
+
+    #[test]
+    fn what_is_old_and_has_no_turn_yet_grows_and_the_oldest_have_the_first_turn() {
+        let now = Instant::now();
+        let mut gatherer = Gatherer::new(RULES);
+        for (id, device) in [(0, "a"), (1, "b"), (2, "c"), (3, "d"), (4, "d"), (5, "d")] {
+            gatherer.push(reading(id, device, "c", 1), now);
+        }
+        let later = now + RULES.age;
+        assert_eq!(ids(&gatherer.take_ready(later, 2)), [vec![0], vec![1]]);
+        gatherer.push(reading(6, "c", "c", 1), later);
+        gatherer.push(reading(7, "a", "c", 1), later);
+        let next = gatherer.take_ready(later, 2);
+        assert_eq!(ids(&next), [vec![2, 6], vec![3, 4, 5]]);
+        assert!(gatherer.take_ready(later, 2).is_empty());
+        assert_eq!(gatherer.next_due(), Some(later + RULES.age));
     }
 
     #[test]
