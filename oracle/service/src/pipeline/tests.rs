@@ -416,12 +416,12 @@ async fn an_object_that_cannot_be_read_now_is_not_lost() {
     let record = life.journal.unfinished().remove(0).sealed;
     life.crash().await;
     world.faults.lock().unwrap()[PIN] = Fault::None;
-    // A folder in its place: there, and not readable as a file.
+    // A link to itself in its place: there, and not readable.
     let spool = dir.path().join("journal/spool");
     let object = spool.join(format!("{}.object", record.record.to_hex()));
     let aside = dir.path().join("aside");
     std::fs::rename(&object, &aside).unwrap();
-    std::fs::create_dir(&object).unwrap();
+    std::os::unix::fs::symlink(&object, &object).unwrap();
     let life = Life::begin(dir.path(), &world);
     // Objects are read and pinned together, oldest first: when another one is on the ledger, this one was tried.
     life.receive(reading(1, "8480-6", b"y")).await;
@@ -439,7 +439,7 @@ async fn an_object_that_cannot_be_read_now_is_not_lost() {
         "its reading was not sealed again"
     );
     assert!(!world.objects.lock().unwrap().contains_key(&record.cid));
-    std::fs::remove_dir(&object).unwrap();
+    // In one step: an object that is missing for a moment is a lost one.
     std::fs::rename(&aside, &object).unwrap();
     life.finish().await;
     life.crash().await;
