@@ -82,7 +82,12 @@ async fn erase(platform: Platform) {
 /// Stops everything, has the operators' command run on each real peer, searches all files, and
 /// starts everything again.
 async fn nothing_is_left_on_disks(running: Running, setup: &Setup, traces: &Traces) -> Running {
-    let Running { system, cast, dir } = running;
+    let Running {
+        system,
+        cast,
+        dir,
+        deadline,
+    } = running;
     let run_dir = system.dir.clone();
     let peers: Vec<PathBuf> = (0..setup.organizations)
         .filter_map(|organization| system.network.peer_folder(organization))
@@ -103,7 +108,12 @@ async fn nothing_is_left_on_disks(running: Running, setup: &Setup, traces: &Trac
     let found = contains_any(&run_dir, &needles);
     assert!(found.is_empty(), "what was erased is in {found:?}");
     let system = System::start_with(setup, &run_dir).await.unwrap();
-    Running { system, cast, dir }
+    Running {
+        system,
+        cast,
+        dir,
+        deadline,
+    }
 }
 
 /// What an erasure has to end.

@@ -12,6 +12,7 @@ mod clients;
 mod consent;
 mod couchdb;
 mod custody;
+mod deadline;
 mod dependencies;
 mod devices;
 mod disk;

@@ -21,6 +21,7 @@ use tokio::{
 
 use self::fleet::Fleet;
 use crate::{
+    deadline::Deadline,
     disk::SmallDisk,
     invariants,
     support::{Running, is_here},
@@ -32,6 +33,8 @@ const DEVICES: usize = 50;
 const KILLS: usize = 50;
 /// Kills of such a run on real Fabric, where a process takes seconds to come back.
 const KILLS_ON_FABRIC: usize = 20;
+/// More than a kill takes, with the faults between two.
+const A_KILL: Duration = Duration::from_secs(15);
 /// Size of the journal's disk, MiB: room for all that a storm has on its way.
 const JOURNAL_MIB: u32 = 64;
 /// The seed of a run that is not told another.
@@ -65,6 +68,8 @@ async fn storm(platform: Platform, kills: usize) {
     let kills = told("SALUS_NEMESIS_KILLS", kills);
     say(&format!("seed {seed}, {kills} kills"));
     let mut running = Running::start(platform, DEVICES).await;
+    let most = u32::try_from(kills).expect("a number of kills") * A_KILL;
+    running.deadline = Deadline::within(Deadline::USUAL + most);
     let nemesis = Nemesis::prepare(&mut running).await;
 
     let (stop, stopped) = watch::channel(false);

@@ -24,11 +24,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::deadline::Deadline;
+
 /// A system in a folder of its own.
 pub(crate) struct Running {
     pub(crate) system: System,
     pub(crate) cast: Cast,
     pub(crate) dir: TempDir,
+    /// A test that takes longer on purpose puts in another.
+    pub(crate) deadline: Deadline,
 }
 
 impl Running {
@@ -44,9 +48,15 @@ impl Running {
 
     /// Starts as [`Running::start_with`], in a folder where something may be prepared.
     pub(crate) async fn start_in(setup: &Setup, dir: TempDir, patients: usize) -> Self {
+        let deadline = Deadline::within(Deadline::USUAL);
         let system = System::start_with(setup, dir.path()).await.unwrap();
         let cast = story::enrol(&system, patients).await.unwrap();
-        Self { system, cast, dir }
+        Self {
+            system,
+            cast,
+            dir,
+            deadline,
+        }
     }
 
     /// The embedded system with one patient.
@@ -300,11 +310,15 @@ pub(crate) struct Ended {
 
 /// Runs a program of others to its end.
 pub(crate) async fn run(program: &str, args: &[String]) -> Ended {
-    let output = Command::new(program)
+    const LIMIT: Duration = Duration::from_mins(10);
+    let ending = Command::new(program)
         .args(args)
         .stdin(Stdio::null())
-        .output()
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(LIMIT, ending)
         .await
+        .unwrap_or_else(|_| panic!("{program} {args:?} goes on after {LIMIT:?}"))
         .unwrap_or_else(|error| panic!("{program}: {error}"));
     Ended {
         success: output.status.success(),
