@@ -344,7 +344,7 @@ pub(super) fn write(entry: &impl Encode<()>, out: &mut Vec<u8>) {
 
 impl Entry {
     /// The frame's plaintext.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         write(self, &mut bytes);
