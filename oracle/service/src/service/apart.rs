@@ -1,11 +1,15 @@
-//! Work on threads of its own, so that the devices' messages do not wait until it pauses.
+//! Work on threads of its own, which give way: the devices' messages do not wait until it pauses.
 
 use std::future::Future;
 
+use rustix::process::setpriority_process;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-/// Runs a future, and what it spawns, on threads of this name, as many as there are processors. None if it
+/// Nice value of the threads: where processors are short they get a third of what others get.
+const NICE: i32 = 5;
+
+/// Runs a future, and what it spawns, on threads of this name and of less priority, as many as there are processors. None if it
 /// panicked or the system gives no threads.
 pub(super) async fn apart<F>(name: &'static str, work: F) -> Option<F::Output>
 where
@@ -14,8 +18,10 @@ where
 {
     let (done, outcome) = oneshot::channel();
     let run = move || {
+        give_way();
         let runtime = Builder::new_multi_thread()
             .thread_name(name)
+            .on_thread_start(give_way)
             .enable_all()
             .build();
         match runtime {
@@ -32,6 +38,13 @@ where
     outcome.await.ok()
 }
 
+/// Lowers the priority of the calling thread: Linux has one for each.
+fn give_way() {
+    if let Err(error) = setpriority_process(None, NICE) {
+        tracing::debug!(%error, "the priority of a thread stays");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +57,19 @@ mod tests {
         });
         let named = Some("apart".to_owned());
         assert_eq!(names.await, Some((named.clone(), named)));
+    }
+
+    #[tokio::test]
+    async fn work_gives_way_and_others_do_not() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        let worked = apart("apart", async move {
+            let spawned = tokio::spawn(async move { nice() }).await.unwrap();
+            let blocking = tokio::task::spawn_blocking(nice).await.unwrap();
+            [nice(), spawned, blocking]
+        });
+        assert_eq!(worked.await, Some([NICE.max(before); 3]));
+        assert_eq!(nice(), before);
     }
 
     #[tokio::test]
