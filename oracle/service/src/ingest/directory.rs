@@ -14,6 +14,9 @@ use crate::ledger::{Ledger, LedgerError, Viewer};
 
 /// An answer of the ledger is asked for again after this time.
 const FRESH: Duration = Duration::from_secs(30);
+/// An answer in use is asked for again before that, while it is still given: a device that sends all the time need
+/// not wait.
+const RENEWED: Duration = Duration::from_secs(20);
 /// While the ledger cannot be asked, its last answer is used for this time. The contract checks again at the end.
 const STALE: Duration = Duration::from_secs(15 * 60);
 /// Changed devices that may wait to be looked at; with more, every connection is looked at.
@@ -56,9 +59,9 @@ impl Registry for Ledger {
 #[derive(Debug)]
 pub struct DeviceDirectory {
     registry: Arc<dyn Registry>,
-    devices: Remembered<DeviceId, Arc<Device>>,
-    lookups: Semaphore,
-    keys: Remembered<Pseudonym, Arc<PublicKey>>,
+    devices: Arc<Remembered<DeviceId, Arc<Device>>>,
+    lookups: Arc<Semaphore>,
+    keys: Arc<Remembered<Pseudonym, Arc<PublicKey>>>,
     /// Devices that were changed, for those who hold their connections.
     changes: broadcast::Sender<DeviceId>,
 }
@@ -69,9 +72,9 @@ impl DeviceDirectory {
     pub fn new(registry: Arc<dyn Registry>) -> Self {
         Self {
             registry,
-            devices: Remembered::default(),
-            lookups: Semaphore::new(LOOKUPS_AT_ONCE),
-            keys: Remembered::default(),
+            devices: Arc::default(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_AT_ONCE)),
+            keys: Arc::default(),
             changes: broadcast::Sender::new(CHANGES_WAITING_MAX),
         }
     }
@@ -87,13 +90,19 @@ impl DeviceDirectory {
     ///
     /// [`LookupError`] when the registry cannot be asked and nothing recent is known.
     pub async fn device(&self, id: &DeviceId) -> Result<Option<Arc<Device>>, LookupError> {
-        if let Some(known) = self.devices.fresh(id) {
+        if let Some((known, due)) = self.devices.fresh(id) {
+            if due {
+                let (registry, id) = (Arc::clone(&self.registry), id.clone());
+                self.renew(&self.devices, id.clone(), async move {
+                    Some(registry.device(&id).await.ok()?.map(Arc::new))
+                });
+            }
             return Ok(known);
         }
         // It is never closed.
         let _place = self.lookups.acquire().await.map_err(|_| LookupError)?;
         // Several messages of one device wait together; the first asks for all.
-        if let Some(known) = self.devices.fresh(id) {
+        if let Some((known, _)) = self.devices.fresh(id) {
             return Ok(known);
         }
         match self.registry.device(id).await {
@@ -115,19 +124,42 @@ impl DeviceDirectory {
         &self,
         patient: &Pseudonym,
     ) -> Result<Option<Arc<PublicKey>>, LookupError> {
-        if let Some(known) = self.keys.fresh(patient) {
+        if let Some((known, due)) = self.keys.fresh(patient) {
+            if due {
+                let (registry, patient) = (Arc::clone(&self.registry), *patient);
+                self.renew(&self.keys, patient, async move {
+                    Some(usable(registry.patient_key(&patient).await.ok()?))
+                });
+            }
             return Ok(known);
         }
         match self.registry.patient_key(patient).await {
-            Ok(jwk) => {
-                let key = jwk.and_then(|jwk| PublicKey::from_jwk(&jwk).ok());
-                Ok(self.keys.put(*patient, key.map(Arc::new)))
-            }
+            Ok(jwk) => Ok(self.keys.put(*patient, usable(jwk))),
             Err(error) => {
                 tracing::warn!(%error, "patient key lookup failed");
                 self.keys.stale(patient).ok_or(LookupError)
             }
         }
+    }
+
+    /// Asks again for an answer that is still given meanwhile.
+    fn renew<K, V>(
+        &self,
+        answers: &Arc<Remembered<K, V>>,
+        key: K,
+        asking: impl Future<Output = Option<Option<V>>> + Send + 'static,
+    ) where
+        K: Eq + Hash + Send + 'static,
+        V: Clone + Send + 'static,
+    {
+        let (answers, lookups) = (Arc::clone(answers), Arc::clone(&self.lookups));
+        tokio::spawn(async move {
+            let _place = lookups.acquire().await;
+            // When it fails, whoever asks once the answer is old tells of it.
+            if let Some(answer) = asking.await {
+                answers.renewed(&key, answer);
+            }
+        });
     }
 
     /// Forgets a device, so that a change just registered is seen at once, also by its connections.
@@ -143,9 +175,33 @@ impl DeviceDirectory {
     }
 }
 
+fn usable(jwk: Option<String>) -> Option<Arc<PublicKey>> {
+    let key = jwk.and_then(|jwk| PublicKey::from_jwk(&jwk).ok());
+    key.map(Arc::new)
+}
+
+/// What the registry said, and when.
+#[derive(Debug)]
+struct Answer<V> {
+    value: Option<V>,
+    at: Instant,
+    /// Whether somebody asks for it again.
+    renewing: bool,
+}
+
+impl<V> Answer<V> {
+    fn of(value: Option<V>) -> Self {
+        Self {
+            value,
+            at: Instant::now(),
+            renewing: false,
+        }
+    }
+}
+
 /// Answers with their age. The lock is held for a look-up, never across an await.
 #[derive(Debug)]
-struct Remembered<K, V>(Mutex<HashMap<K, (Instant, Option<V>)>>);
+struct Remembered<K, V>(Mutex<HashMap<K, Answer<V>>>);
 
 impl<K, V> Default for Remembered<K, V> {
     fn default() -> Self {
@@ -154,32 +210,48 @@ impl<K, V> Default for Remembered<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, (Instant, Option<V>)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Answer<V>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Only a found answer is fresh: who was just registered need not wait.
-    fn fresh(&self, key: &K) -> Option<Option<V>> {
-        let answers = self.lock();
-        let (at, answer) = answers.get(key)?;
-        (answer.is_some() && at.elapsed() < FRESH).then(|| answer.clone())
+    /// An answer that need not be asked for, and whether the caller has to ask for it again beside that. Only a
+    /// found answer is fresh: who was just registered need not wait.
+    fn fresh(&self, key: &K) -> Option<(Option<V>, bool)> {
+        let mut answers = self.lock();
+        let answer = answers.get_mut(key)?;
+        let age = answer.at.elapsed();
+        if answer.value.is_none() || age >= FRESH {
+            return None;
+        }
+        let due = age >= RENEWED && !std::mem::replace(&mut answer.renewing, true);
+        Some((answer.value.clone(), due))
     }
 
     fn stale(&self, key: &K) -> Option<Option<V>> {
         let answers = self.lock();
-        let (at, answer) = answers.get(key)?;
-        (at.elapsed() < STALE).then(|| answer.clone())
+        let answer = answers.get(key)?;
+        (answer.at.elapsed() < STALE).then(|| answer.value.clone())
     }
 
-    fn put(&self, key: K, answer: Option<V>) -> Option<V> {
+    fn put(&self, key: K, value: Option<V>) -> Option<V> {
         let mut answers = self.lock();
         if answers.len() >= REMEMBERED_MAX {
-            answers.retain(|_, (at, _)| at.elapsed() < FRESH);
+            answers.retain(|_, answer| answer.at.elapsed() < FRESH);
         }
         if answers.len() < REMEMBERED_MAX {
-            answers.insert(key, (Instant::now(), answer.clone()));
+            answers.insert(key, Answer::of(value.clone()));
         }
-        answer
+        value
+    }
+
+    /// Takes in an answer that was asked for again, unless it was forgotten meanwhile: it may be from before the
+    /// change that made it so.
+    fn renewed(&self, key: &K, value: Option<V>) {
+        if let Some(answer) = self.lock().get_mut(key)
+            && answer.renewing
+        {
+            *answer = Answer::of(value);
+        }
     }
 }
 
@@ -242,6 +314,43 @@ mod tests {
     #[tokio::test]
     async fn when_thousands_connect_the_ledger_is_asked_by_a_few_at_a_time() {
         assert_eq!(all_asked(0..1_000).await, (LOOKUPS_AT_ONCE, 1_000));
+    }
+
+    #[tokio::test]
+    async fn what_is_in_use_is_asked_for_again_before_it_is_old() {
+        let slow = Arc::new(Slow::default());
+        let directory = DeviceDirectory::new(Arc::clone(&slow) as Arc<dyn Registry>);
+        let id: DeviceId = "device-1".parse().unwrap();
+        let asked = || slow.asked.load(Ordering::SeqCst);
+        let age = |age| {
+            directory.devices.lock().get_mut(&id).unwrap().at = Instant::now() - age;
+        };
+        let settle = async || {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        };
+        directory.device(&id).await.unwrap().unwrap();
+        age(RENEWED);
+        for _ in 0..3 {
+            directory.device(&id).await.unwrap().unwrap();
+            assert_eq!(asked(), 1, "nobody waits");
+        }
+        settle().await;
+        assert_eq!(asked(), 2, "one asked for all");
+        directory.device(&id).await.unwrap().unwrap();
+        settle().await;
+        assert_eq!(asked(), 2, "it is fresh");
+
+        age(RENEWED);
+        directory.device(&id).await.unwrap().unwrap();
+        directory.forget_device(&id);
+        settle().await;
+        assert_eq!(asked(), 3);
+        assert!(
+            directory.devices.fresh(&id).is_none(),
+            "it was forgotten meanwhile"
+        );
     }
 
     #[tokio::test]
