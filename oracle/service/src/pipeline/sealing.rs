@@ -294,8 +294,5 @@ fn seal_all(
             Err(error) => return Err(error.into()),
         }
     }
-    if !sealed.is_empty() {
-        shared.spool.sync()?;
-    }
     Ok((sealed, failed))
 }

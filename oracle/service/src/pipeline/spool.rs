@@ -1,7 +1,10 @@
 //! Sealed objects on disk between sealing and pinning, so that a retry uploads the same bytes and has the same CID.
 //!
-//! An object is written and synced before its record is in the journal, and removed after the journal says that it
-//! is pinned. Only ciphertext is here.
+//! An object is written before its record is in the journal, and removed after the journal says that it is pinned.
+//! Only a large one is synced. Of others a power failure may leave something short, empty or nothing,
+//! which the CID tells, and the readings, which the journal has until then, are sealed again. That costs less than a
+//! sync for every object, for which the journal's own syncs would have to wait. If the object was already on IPFS,
+//! that copy stays there, and nobody has its key. Only ciphertext is here.
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -85,7 +88,7 @@ impl Spool {
         self.dir.join(format!("{}{SUFFIX}", record.to_hex()))
     }
 
-    /// Writes an object and syncs it; [`Spool::sync`] makes its name durable.
+    /// Writes an object.
     pub(super) fn write(&self, record: RecordKey, object: &[u8]) -> Result<(), SpoolError> {
         let path = self.path(record);
         let mut file = OpenOptions::new()
@@ -94,8 +97,7 @@ impl Spool {
             .mode(0o600)
             .open(&path)
             .map_err(SpoolError::at("create", &path))?;
-        let written = file.write_all(object).and_then(|()| file.sync_data());
-        if let Err(source) = written {
+        if let Err(source) = file.write_all(object) {
             // Nothing names it yet; what cannot be removed now is removed at the next start.
             drop(fs::remove_file(&path));
             return Err(SpoolError::at("write", &path)(source));
@@ -103,7 +105,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Makes the names of written objects durable.
+    /// Makes the names of large objects durable.
     pub(super) fn sync(&self) -> Result<(), SpoolError> {
         File::open(&self.dir)
             .and_then(|dir| dir.sync_all())
