@@ -5,7 +5,7 @@
 //! again or a number used twice. A number in the set whose fingerprint is forgotten cannot be told apart and is
 //! refused, never silently acknowledged.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
@@ -50,53 +50,116 @@ pub(super) struct DeviceMemory {
     intervals: BTreeMap<u64, u64>,
     /// Numbers below it that are in no interval are too old to judge.
     floor: u64,
-    recent: VecDeque<(Option<u64>, Fingerprint)>,
-    by_sequence: HashMap<u64, Fingerprint>,
-    without_sequence: HashSet<Fingerprint>,
-    /// Of the recent messages those that are on the ledger.
-    settled: HashMap<(Option<u64>, Fingerprint), Settled>,
+    /// The last messages, in the order of their coming.
+    recent: VecDeque<Message>,
+    /// Messages forgotten: what is added to a position in `recent` to make a place.
+    forgotten: u64,
+    /// Places of the messages with a sequence number.
+    by_sequence: HashMap<u64, u64>,
+    /// Places of those without.
+    without_sequence: HashMap<Fingerprint, u64>,
+}
+
+/// A message that is remembered. There are many: small.
+#[derive(Debug, Clone)]
+struct Message {
+    sequence: Option<u64>,
+    fingerprint: Fingerprint,
+    marks: Marks,
+    /// Where it is on the ledger, if it is there.
+    place: Option<Arc<Place>>,
+}
+
+/// Where the messages of one record are on the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) record: RecordKey,
+    pub(super) commitment: Arc<Commitment>,
 }
 
 impl DeviceMemory {
     /// Compares a message with what is remembered.
     pub(super) fn judge(&self, sequence: Option<u64>, fingerprint: &Fingerprint) -> Novelty {
         let Some(sequence) = sequence else {
-            return if self.without_sequence.contains(fingerprint) {
+            return if self.without_sequence.contains_key(fingerprint) {
                 Novelty::Duplicate
             } else {
                 Novelty::New
             };
         };
         match self.by_sequence.get(&sequence) {
-            Some(known) if known == fingerprint => Novelty::Duplicate,
+            Some(place)
+                if self
+                    .at(*place)
+                    .is_some_and(|known| known.fingerprint == *fingerprint) =>
+            {
+                Novelty::Duplicate
+            }
             Some(_) => Novelty::SequenceReused,
             None if sequence < self.floor || self.contains(sequence) => Novelty::SequenceTooOld,
             None => Novelty::New,
         }
     }
 
-    /// Remembers a message; the oldest beyond `keep` fingerprints are forgotten.
-    pub(super) fn insert(&mut self, sequence: Option<u64>, fingerprint: Fingerprint, keep: usize) {
-        let known = match sequence {
-            Some(sequence) => {
-                self.insert_sequence(sequence);
-                self.by_sequence.insert(sequence, fingerprint).is_some()
-            }
-            None => !self.without_sequence.insert(fingerprint),
+    fn at(&self, place: u64) -> Option<&Message> {
+        let position = usize::try_from(place.checked_sub(self.forgotten)?).ok()?;
+        self.recent.get(position)
+    }
+
+    /// The place of exactly this message.
+    fn place_of(&self, sequence: Option<u64>, fingerprint: &Fingerprint) -> Option<u64> {
+        let place = match sequence {
+            Some(sequence) => self.by_sequence.get(&sequence),
+            None => self.without_sequence.get(fingerprint),
         };
-        if known {
+        let place = *place?;
+        (self.at(place)?.fingerprint == *fingerprint).then_some(place)
+    }
+
+    /// Remembers a message; the oldest beyond `keep` fingerprints are forgotten. Of a number that is used twice, the
+    /// message that used it last is remembered.
+    pub(super) fn insert(&mut self, sequence: Option<u64>, fingerprint: Fingerprint, keep: usize) {
+        if let Some(sequence) = sequence {
+            self.insert_sequence(sequence);
+        }
+        let known = match sequence {
+            Some(sequence) => self.by_sequence.get(&sequence),
+            None => self.without_sequence.get(&fingerprint),
+        };
+        if let Some(place) = known {
+            let position = usize::try_from(place - self.forgotten).unwrap_or(usize::MAX);
+            if let Some(message) = self.recent.get_mut(position)
+                && message.fingerprint != fingerprint
+            {
+                *message = Message::new(sequence, fingerprint);
+            }
             return;
         }
-        self.recent.push_back((sequence, fingerprint));
+        self.forget_beyond(keep.saturating_sub(1));
+        let place = self.forgotten + self.recent.len() as u64;
+        match sequence {
+            Some(sequence) => drop(self.by_sequence.insert(sequence, place)),
+            None => drop(self.without_sequence.insert(fingerprint, place)),
+        }
+        self.recent.push_back(Message::new(sequence, fingerprint));
+    }
+
+    fn forget_beyond(&mut self, keep: usize) {
         while self.recent.len() > keep {
-            let Some((sequence, old)) = self.recent.pop_front() else {
+            let Some(old) = self.recent.pop_front() else {
                 break;
             };
-            self.settled.remove(&(sequence, old));
-            match sequence {
+            self.forgotten += 1;
+            match old.sequence {
                 Some(sequence) => drop(self.by_sequence.remove(&sequence)),
-                None => drop(self.without_sequence.remove(&old)),
+                None => drop(self.without_sequence.remove(&old.fingerprint)),
             }
+        }
+        // It may have been allowed more before there were so many devices.
+        if self.recent.capacity() > 2 * (keep + 1) {
+            self.recent.shrink_to(keep + 1);
+            self.by_sequence.shrink_to(keep + 1);
+            self.without_sequence.shrink_to(keep + 1);
         }
     }
 
@@ -105,10 +168,16 @@ impl DeviceMemory {
         &mut self,
         sequence: Option<u64>,
         fingerprint: Fingerprint,
-        settled: Settled,
+        place: &Arc<Place>,
+        marks: Marks,
     ) {
-        if self.judge(sequence, &fingerprint) == Novelty::Duplicate {
-            self.settled.insert((sequence, fingerprint), settled);
+        let Some(at) = self.place_of(sequence, &fingerprint) else {
+            return;
+        };
+        let position = usize::try_from(at - self.forgotten).unwrap_or(usize::MAX);
+        if let Some(message) = self.recent.get_mut(position) {
+            message.place = Some(Arc::clone(place));
+            message.marks = marks;
         }
     }
 
@@ -118,7 +187,13 @@ impl DeviceMemory {
         sequence: Option<u64>,
         fingerprint: Fingerprint,
     ) -> Option<Settled> {
-        self.settled.get(&(sequence, fingerprint)).cloned()
+        let message = self.at(self.place_of(sequence, &fingerprint)?)?;
+        let place = message.place.as_ref()?;
+        Some(Settled {
+            record: place.record,
+            commitment: Arc::clone(&place.commitment),
+            marks: message.marks,
+        })
     }
 
     /// Highest sequence number kept.
@@ -166,7 +241,7 @@ impl DeviceMemory {
             recent: self
                 .recent
                 .iter()
-                .map(|(sequence, fingerprint)| (*sequence, (*fingerprint).into()))
+                .map(|message| (message.sequence, message.fingerprint.into()))
                 .collect(),
             settled: self.settled_image(),
         }
@@ -177,7 +252,7 @@ impl DeviceMemory {
         let mut places: HashMap<RecordKey, usize> = HashMap::new();
         let first = self.recent.len().saturating_sub(SETTLED_IN_IMAGE_MAX);
         for (at, message) in self.recent.iter().enumerate().skip(first) {
-            let Some(settled) = self.settled.get(message) else {
+            let Some(settled) = &message.place else {
                 continue;
             };
             let place = *places.entry(settled.record).or_insert_with(|| {
@@ -190,8 +265,8 @@ impl DeviceMemory {
                 images.len() - 1
             });
             images[place].messages.push(at as u64);
-            if settled.marks != Marks::default() {
-                images[place].marks.push((at as u64, settled.marks));
+            if message.marks != Marks::default() {
+                images[place].marks.push((at as u64, message.marks));
             }
         }
         images
@@ -204,36 +279,46 @@ impl DeviceMemory {
             intervals: image.intervals.iter().copied().collect(),
             ..Self::default()
         };
-        for (sequence, fingerprint) in &image.recent {
+        for (place, (sequence, fingerprint)) in (0..).zip(&image.recent) {
             let fingerprint = **fingerprint;
-            memory.recent.push_back((*sequence, fingerprint));
+            memory
+                .recent
+                .push_back(Message::new(*sequence, fingerprint));
             match sequence {
-                Some(sequence) => {
-                    memory.by_sequence.insert(*sequence, fingerprint);
-                }
-                None => {
-                    memory.without_sequence.insert(fingerprint);
-                }
+                Some(sequence) => drop(memory.by_sequence.insert(*sequence, place)),
+                None => drop(memory.without_sequence.insert(fingerprint, place)),
             }
         }
         for image in &image.settled {
-            let commitment = Arc::new(image.commitment.clone());
-            let marks: HashMap<u64, Marks> = image.marks.iter().copied().collect();
+            let place = Arc::new(Place {
+                record: image.record,
+                commitment: Arc::new(image.commitment.clone()),
+            });
             for at in &image.messages {
-                let marks = marks.get(at).copied().unwrap_or_default();
                 let at = usize::try_from(*at).ok();
-                let message = at.and_then(|at| memory.recent.get(at)).copied();
-                if let Some(message) = message {
-                    let settled = Settled {
-                        record: image.record,
-                        commitment: Arc::clone(&commitment),
-                        marks,
-                    };
-                    memory.settled.insert(message, settled);
+                if let Some(message) = at.and_then(|at| memory.recent.get_mut(at)) {
+                    message.place = Some(Arc::clone(&place));
+                }
+            }
+            for (at, marks) in &image.marks {
+                let at = usize::try_from(*at).ok();
+                if let Some(message) = at.and_then(|at| memory.recent.get_mut(at)) {
+                    message.marks = *marks;
                 }
             }
         }
         memory
+    }
+}
+
+impl Message {
+    fn new(sequence: Option<u64>, fingerprint: Fingerprint) -> Self {
+        Self {
+            sequence,
+            fingerprint,
+            marks: Marks::default(),
+            place: None,
+        }
     }
 }
 
@@ -323,15 +408,27 @@ mod tests {
         assert_eq!(memory.judge(Some(3), &A), Novelty::New);
     }
 
-    fn settled(record: u8) -> Settled {
-        Settled {
+    fn place(record: u8) -> Arc<Place> {
+        Arc::new(Place {
             record: RecordKey([record; 16]),
             commitment: Arc::new(Commitment {
                 transaction_id: format!("tx-{record}"),
                 block_number: 7,
             }),
+        })
+    }
+
+    fn settled(record: u8) -> Settled {
+        let place = place(record);
+        Settled {
+            record: place.record,
+            commitment: Arc::clone(&place.commitment),
             marks: Marks::default(),
         }
+    }
+
+    fn settle(memory: &mut DeviceMemory, sequence: Option<u64>, of: Fingerprint, record: u8) {
+        memory.settle(sequence, of, &place(record), Marks::default());
     }
 
     #[test]
@@ -339,14 +436,15 @@ mod tests {
         let mut memory = DeviceMemory::default();
         for (sequence, fingerprint) in [(Some(2), A), (None, B), (Some(1), B)] {
             memory.insert(sequence, fingerprint, 3);
-            memory.settle(sequence, fingerprint, settled(1));
+            settle(&mut memory, sequence, fingerprint, 1);
             memory.insert(sequence, fingerprint, 3);
             assert_eq!(memory.settled(sequence, fingerprint), Some(settled(1)));
         }
         assert_eq!(memory.settled(Some(2), B), None, "another message");
-        memory.settle(Some(2), B, settled(2));
-        memory.settle(Some(9), A, settled(2));
-        assert_eq!(memory.settled.len(), 3, "never kept");
+        settle(&mut memory, Some(2), B, 2);
+        settle(&mut memory, Some(9), A, 2);
+        assert_eq!(memory.settled(Some(2), A), Some(settled(1)));
+        assert_eq!(memory.settled(Some(9), A), None, "never kept");
         memory.insert(Some(3), A, 3);
         assert_eq!(memory.settled(Some(2), A), None, "forgotten");
         assert_eq!(memory.settled(None, B), Some(settled(1)));
@@ -360,7 +458,7 @@ mod tests {
         for sequence in (0..count).rev() {
             memory.insert(Some(sequence), A, 1024);
             if sequence % 5 != 0 {
-                memory.settle(Some(sequence), A, settled((sequence / 3) as u8));
+                settle(&mut memory, Some(sequence), A, (sequence / 3) as u8);
             }
         }
         let bytes = minicbor::to_vec(memory.to_image("d")).unwrap();

@@ -243,17 +243,19 @@ impl Journal {
     ///
     /// [`JournalError::NoSuchEntry`] when one is done already, or why it cannot be read.
     pub fn read(&self, entries: &[EntryId]) -> Result<Vec<Reading>, JournalError> {
-        entries
-            .iter()
-            .map(|id| {
+        let first_look = self.shared.state().locations(entries);
+        let places = entries.iter().zip(first_look);
+        places
+            .map(|(id, mut location)| {
                 // A frame may be copied to another file while it is read; the second look finds it there.
                 for _ in 0..2 {
-                    let location = self.shared.state().location(*id);
-                    let location = location.ok_or(JournalError::NoSuchEntry { entry: id.0 })?;
-                    match self.shared.read(location) {
+                    let at = location.ok_or(JournalError::NoSuchEntry { entry: id.0 })?;
+                    match self.shared.read(at) {
                         Ok(Entry::Received { reading, .. }) => return Ok(reading),
                         Ok(_) => break,
-                        Err(JournalError::Gap { .. }) => {}
+                        Err(JournalError::Gap { .. }) => {
+                            location = self.shared.state().locations(&[*id])[0];
+                        }
                         Err(error) => return Err(error),
                     }
                 }

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::journal::disk::SystemDisk;
     use crate::journal::frame::FILE_HEADER_BYTES;
-    use crate::journal::memory::{DeviceMemory, Settled};
+    use crate::journal::memory::{DeviceMemory, Place};
     use crate::journal::{Commitment, Marks, RecordKey};
 
     /// 1,500 busy devices have more memory than one frame holds; the journal failed when it wanted to delete a file.
@@ -226,12 +226,11 @@ mod tests {
                 transaction_id: "f".repeat(64),
                 block_number: u64::MAX,
             };
-            let settled = Settled {
+            let place = Place {
                 record: RecordKey(u128::from(sequence).to_be_bytes()),
                 commitment: Arc::new(commitment),
-                marks: Marks::default(),
             };
-            memory.settle(number, [7; 32], settled);
+            memory.settle(number, [7; 32], &Arc::new(place), Marks::default());
         }
         for count in [0, 1, SNAPSHOT_DEVICES_MAX, 1500] {
             let devices: Vec<_> = (0..count)

@@ -8,7 +8,14 @@ use super::entry::{
     Commitment, Entry, EntryId, Fingerprint, Labels, Offer, RecordKey, SealedRecord,
 };
 use super::marks::Marks;
-use super::memory::{DeviceImage, DeviceMemory, Novelty, Settled};
+use super::memory::{DeviceImage, DeviceMemory, Novelty, Place, Settled};
+use crate::ingest::mqtt::RECEIVE_MAXIMUM;
+
+/// Messages remembered of all devices together, about 100 bytes each. Where there are many devices, of each fewer.
+const REMEMBERED_MAX: usize = 512 * 1024;
+/// Messages of a device that are remembered however many devices there are: all that it may send again after its
+/// connection broke.
+const SHARE_MIN: usize = RECEIVE_MAXIMUM as usize;
 
 /// Where a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +126,7 @@ impl Pending {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnfinishedRecord {
     /// What was sealed.
-    pub sealed: SealedRecord,
+    pub sealed: Arc<SealedRecord>,
     /// How far it has come.
     pub stage: Stage,
 }
@@ -143,6 +150,12 @@ pub struct Counts {
     pub committed: usize,
     /// Received time of the oldest reading that is not done, milliseconds since 1970.
     pub oldest_ms: Option<u64>,
+}
+
+/// Messages that one of so many devices has remembered, of at most `keep`.
+fn share(keep: usize, devices: usize) -> usize {
+    let least = SHARE_MIN.min(keep);
+    (REMEMBERED_MAX / devices.max(1)).clamp(least, keep)
 }
 
 /// The journal's content.
@@ -230,11 +243,12 @@ impl State {
         self.next_entry = self.next_entry.max(id.0.saturating_add(1));
         self.unsealed_from = self.unsealed_from.min(id);
         let (sequence, identity) = (reading.sequence, reading.identity);
+        let keep = share(self.keep, self.devices.len());
         if let Some(device) = self.devices.get_mut(&reading.device) {
-            device.insert(sequence, identity, self.keep);
+            device.insert(sequence, identity, keep);
         } else {
             let device = self.devices.entry(reading.device.clone()).or_default();
-            device.insert(sequence, identity, self.keep);
+            device.insert(sequence, identity, keep);
         }
         *self.live.entry(location.file).or_default() += 1;
         let held = Held {
@@ -257,7 +271,10 @@ impl State {
             .get(&key)
             .map_or(Stage::Sealed, |held| held.value.stage.clone());
         let held = Held {
-            value: UnfinishedRecord { sealed, stage },
+            value: UnfinishedRecord {
+                sealed: Arc::new(sealed),
+                stage,
+            },
             location,
         };
         if let Some(old) = self.records.insert(key, held) {
@@ -278,17 +295,16 @@ impl State {
         let Some(held) = self.records.get(&record) else {
             return;
         };
+        let place = Arc::new(Place {
+            record,
+            commitment: Arc::clone(commitment),
+        });
         for entry in &held.value.sealed.entries {
             let Some(Held { value: reading, .. }) = self.entries.get(entry) else {
                 continue;
             };
-            let settled = Settled {
-                record,
-                commitment: Arc::clone(commitment),
-                marks: reading.marks,
-            };
             if let Some(device) = self.devices.get_mut(&reading.device) {
-                device.settle(reading.sequence, reading.identity, settled);
+                device.settle(reading.sequence, reading.identity, &place, reading.marks);
             }
         }
     }
@@ -298,9 +314,9 @@ impl State {
             return;
         };
         self.release(held.location);
-        for entry in held.value.sealed.entries {
-            self.record_of.remove(&entry);
-            if let Some(held) = self.entries.remove(&entry) {
+        for entry in &held.value.sealed.entries {
+            self.record_of.remove(entry);
+            if let Some(held) = self.entries.remove(entry) {
                 self.release(held.location);
             }
         }
@@ -311,10 +327,10 @@ impl State {
             return;
         };
         self.release(held.location);
-        for entry in held.value.sealed.entries {
-            if self.record_of.get(&entry) == Some(&record) {
-                self.record_of.remove(&entry);
-                self.unsealed_from = self.unsealed_from.min(entry);
+        for entry in &held.value.sealed.entries {
+            if self.record_of.get(entry) == Some(&record) {
+                self.record_of.remove(entry);
+                self.unsealed_from = self.unsealed_from.min(*entry);
             }
         }
     }
@@ -372,8 +388,10 @@ impl State {
         (entries, records)
     }
 
-    pub(super) fn location(&self, entry: EntryId) -> Option<Location> {
-        self.entries.get(&entry).map(|held| held.location)
+    /// Where readings are; none for one that is done.
+    pub(super) fn locations(&self, entries: &[EntryId]) -> Vec<Option<Location>> {
+        let of = |entry| self.entries.get(entry).map(|held| held.location);
+        entries.iter().map(of).collect()
     }
 
     pub(super) fn pending(&self, entry: EntryId) -> Option<&Arc<Pending>> {
@@ -423,7 +441,7 @@ impl State {
             .filter(|record| record.stage.kind() == stage)
             .filter(|record| !except.contains(&record.sealed.record))
             .collect();
-        found.sort_by_key(|record| record.sealed.entries.first().copied());
+        found.sort_unstable_by_key(|record| record.sealed.entries.first().copied());
         found.into_iter().take(limit).cloned().collect()
     }
 

@@ -193,7 +193,7 @@ pub(super) async fn register(shared: Arc<Shared>) -> Result<(), PipelineError> {
         let due = due
             .iter()
             .filter_map(|record| shared.journal.record(*record));
-        let due: Vec<SealedRecord> = due.map(|record| record.sealed).collect();
+        let due: Vec<Arc<SealedRecord>> = due.map(|record| record.sealed).collect();
         submit(&shared, due).await?;
     }
 }
@@ -206,11 +206,11 @@ async fn until(due: Option<tokio::time::Instant>) {
 }
 
 /// Registers records. When the contract refuses a batch, halves find out which record it means; that one is parked.
-async fn submit(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), PipelineError> {
+async fn submit(shared: &Shared, records: Vec<Arc<SealedRecord>>) -> Result<(), PipelineError> {
     let mut chunks = vec![records];
     let mut delays = retry_delays();
     while let Some(mut chunk) = chunks.pop() {
-        let (readable, of_before) = chunk.into_iter().partition(is_readable);
+        let (readable, of_before) = chunk.into_iter().partition(|record| is_readable(record));
         chunk = readable;
         seal_again(shared, of_before).await?;
         if chunk.is_empty() {
@@ -267,7 +267,11 @@ async fn submit(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), Pipel
 }
 
 /// Lays refused records aside and tells their devices why no receipt comes.
-fn park(shared: &Shared, chunk: &[SealedRecord], error: &LedgerError) -> Result<(), PipelineError> {
+fn park(
+    shared: &Shared,
+    chunk: &[Arc<SealedRecord>],
+    error: &LedgerError,
+) -> Result<(), PipelineError> {
     let (code, reason) = reason_of(error);
     for record in chunk {
         tracing::error!(
@@ -296,7 +300,7 @@ fn is_readable(record: &SealedRecord) -> bool {
 
 /// Forgets records that an earlier version of the oracle sealed and never registered; their readings
 /// are gathered again.
-async fn seal_again(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), PipelineError> {
+async fn seal_again(shared: &Shared, records: Vec<Arc<SealedRecord>>) -> Result<(), PipelineError> {
     let unfinished = records
         .iter()
         .filter_map(|record| shared.journal.record(record.record));
@@ -318,7 +322,7 @@ async fn seal_again(shared: &Shared, records: Vec<SealedRecord>) -> Result<(), P
 }
 
 /// The batch that registers these records, as it was written down when they were sealed.
-fn batch(records: &[SealedRecord]) -> Result<RegistrationBatch, LedgerError> {
+fn batch(records: &[Arc<SealedRecord>]) -> Result<RegistrationBatch, LedgerError> {
     let mut batch = RegistrationBatch::default();
     for record in records {
         batch

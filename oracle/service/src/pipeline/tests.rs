@@ -305,7 +305,7 @@ async fn records_sealed_by_an_earlier_version_are_sealed_again() {
     let journal = open_journal(dir.path());
     let mut rewritten = 0;
     for record in journal.unfinished() {
-        let mut sealed = record.sealed;
+        let mut sealed = journal::SealedRecord::clone(&record.sealed);
         let mut private: serde_json::Value = serde_json::from_str(&sealed.private).unwrap();
         private
             .as_object_mut()

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::disk::is_out_of_room;
-use super::super::entry::Entry;
+use super::super::entry::{Entry, SealedRecord};
 use super::super::error::JournalError;
 use super::super::files;
 use super::super::state::Stage;
@@ -126,7 +126,10 @@ impl Writer {
         }
         for record in records {
             let key = record.sealed.record;
-            self.build_step(Entry::Sealed(record.sealed), &mut batch)?;
+            self.build_step(
+                Entry::Sealed(SealedRecord::clone(&record.sealed)),
+                &mut batch,
+            )?;
             match record.stage {
                 Stage::Sealed => {}
                 Stage::Pinned => self.build_step(Entry::Pinned(vec![key]), &mut batch)?,
