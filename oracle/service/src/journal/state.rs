@@ -137,6 +137,15 @@ struct Held<T> {
     location: Location,
 }
 
+/// A reading that is not done.
+#[derive(Debug)]
+struct Kept {
+    pending: Arc<Pending>,
+    location: Location,
+    /// The record that it is in.
+    record: Option<RecordKey>,
+}
+
 /// How many readings and records are in which state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -163,9 +172,12 @@ fn share(keep: usize, devices: usize) -> usize {
 pub(super) struct State {
     next_entry: u64,
     devices: HashMap<String, DeviceMemory>,
-    entries: BTreeMap<EntryId, Held<Arc<Pending>>>,
+    entries: BTreeMap<EntryId, Kept>,
     records: BTreeMap<RecordKey, Held<UnfinishedRecord>>,
-    record_of: HashMap<EntryId, RecordKey>,
+    /// Readings in records, of those in `entries`.
+    in_records: usize,
+    /// Records of readings that come later: a reading that is written again is further on than its record.
+    early: HashMap<EntryId, RecordKey>,
     /// No reading before this one is in no record: where the search for the oldest begins.
     unsealed_from: EntryId,
     /// Frames not done, by file.
@@ -251,18 +263,31 @@ impl State {
             device.insert(sequence, identity, keep);
         }
         *self.live.entry(location.file).or_default() += 1;
-        let held = Held {
-            value: reading,
-            location,
-        };
-        if let Some(old) = self.entries.insert(id, held) {
-            self.release(old.location);
+        if let Some(kept) = self.entries.get_mut(&id) {
+            kept.pending = reading;
+            let old = std::mem::replace(&mut kept.location, location);
+            self.release(old.file, 1);
+            return;
         }
+        let record = self.early.remove(&id);
+        self.in_records += usize::from(record.is_some());
+        let kept = Kept {
+            pending: reading,
+            location,
+            record,
+        };
+        self.entries.insert(id, kept);
     }
 
     fn apply_sealed(&mut self, sealed: SealedRecord, location: Location) {
         for entry in &sealed.entries {
-            self.record_of.insert(*entry, sealed.record);
+            match self.entries.get_mut(entry) {
+                Some(kept) => {
+                    let before = kept.record.replace(sealed.record);
+                    self.in_records += usize::from(before.is_none());
+                }
+                None => drop(self.early.insert(*entry, sealed.record)),
+            }
         }
         *self.live.entry(location.file).or_default() += 1;
         let key = sealed.record;
@@ -278,7 +303,7 @@ impl State {
             location,
         };
         if let Some(old) = self.records.insert(key, held) {
-            self.release(old.location);
+            self.release(old.location.file, 1);
         }
     }
 
@@ -299,12 +324,13 @@ impl State {
             record,
             commitment: Arc::clone(commitment),
         });
+        // All are one device's.
+        let Some(device) = self.devices.get_mut(&held.value.sealed.device) else {
+            return;
+        };
         for entry in &held.value.sealed.entries {
-            let Some(Held { value: reading, .. }) = self.entries.get(entry) else {
-                continue;
-            };
-            if let Some(device) = self.devices.get_mut(&reading.device) {
-                device.settle(reading.sequence, reading.identity, &place, reading.marks);
+            if let Some(Kept { pending, .. }) = self.entries.get(entry) {
+                device.settle(pending.sequence, pending.identity, &place, pending.marks);
             }
         }
     }
@@ -313,34 +339,51 @@ impl State {
         let Some(held) = self.records.remove(&record) else {
             return;
         };
-        self.release(held.location);
+        self.release(held.location.file, 1);
+        let mut done = (held.location.file, 0);
         for entry in &held.value.sealed.entries {
-            self.record_of.remove(entry);
-            if let Some(held) = self.entries.remove(entry) {
-                self.release(held.location);
+            let Some(kept) = self.entries.remove(entry) else {
+                self.early.remove(entry);
+                continue;
+            };
+            self.in_records -= usize::from(kept.record.is_some());
+            if kept.location.file != done.0 {
+                self.release(done.0, done.1);
+                done = (kept.location.file, 0);
             }
+            done.1 += 1;
         }
+        self.release(done.0, done.1);
     }
 
     fn discard(&mut self, record: RecordKey) {
         let Some(held) = self.records.remove(&record) else {
             return;
         };
-        self.release(held.location);
+        self.release(held.location.file, 1);
         for entry in &held.value.sealed.entries {
-            if self.record_of.get(entry) == Some(&record) {
-                self.record_of.remove(entry);
-                self.unsealed_from = self.unsealed_from.min(*entry);
+            if let Some(kept) = self.entries.get_mut(entry) {
+                if kept.record == Some(record) {
+                    kept.record = None;
+                    self.in_records -= 1;
+                    self.unsealed_from = self.unsealed_from.min(*entry);
+                }
+            } else if self.early.get(entry) == Some(&record) {
+                self.early.remove(entry);
             }
         }
     }
 
-    fn release(&mut self, location: Location) {
-        self.done.insert(location.file);
-        if let Some(count) = self.live.get_mut(&location.file) {
-            *count -= 1;
+    /// So many frames of a file are done.
+    fn release(&mut self, file: u64, frames: u64) {
+        if frames == 0 {
+            return;
+        }
+        self.done.insert(file);
+        if let Some(count) = self.live.get_mut(&file) {
+            *count -= frames;
             if *count == 0 {
-                self.live.remove(&location.file);
+                self.live.remove(&file);
             }
         }
     }
@@ -362,7 +405,7 @@ impl State {
 
     /// Bytes of unfinished frames in this file.
     pub(super) fn live_bytes(&self, file: u64) -> u64 {
-        let entries = self.entries.values().map(|held| held.location);
+        let entries = self.entries.values().map(|kept| kept.location);
         let records = self.records.values().map(|held| held.location);
         entries
             .chain(records)
@@ -376,8 +419,8 @@ impl State {
         let entries = self
             .entries
             .values()
-            .filter(|held| held.location.file == file)
-            .map(|held| (held.value.id, held.location))
+            .filter(|kept| kept.location.file == file)
+            .map(|kept| (kept.pending.id, kept.location))
             .collect();
         let records = self
             .records
@@ -390,26 +433,26 @@ impl State {
 
     /// Where readings are; none for one that is done.
     pub(super) fn locations(&self, entries: &[EntryId]) -> Vec<Option<Location>> {
-        let of = |entry| self.entries.get(entry).map(|held| held.location);
+        let of = |entry| self.entries.get(entry).map(|kept| kept.location);
         entries.iter().map(of).collect()
     }
 
     pub(super) fn pending(&self, entry: EntryId) -> Option<&Arc<Pending>> {
-        self.entries.get(&entry).map(|held| &held.value)
+        self.entries.get(&entry).map(|kept| &kept.pending)
     }
 
     /// Readings that are in no record, oldest first.
     pub(super) fn unsealed(&self) -> Vec<Arc<Pending>> {
         self.entries
             .values()
-            .filter(|held| !self.record_of.contains_key(&held.value.id))
-            .map(|held| Arc::clone(&held.value))
+            .filter(|kept| kept.record.is_none())
+            .map(|kept| Arc::clone(&kept.pending))
             .collect()
     }
 
     /// Readings that are not done and whose content is in a file of its own: device and name.
     pub(super) fn objects(&self) -> HashSet<(String, String)> {
-        let pending = self.entries.values().map(|held| &held.value);
+        let pending = self.entries.values().map(|kept| &kept.pending);
         let named = pending.filter_map(|pending| {
             let id = pending.object_id.clone()?;
             Some((pending.device.clone(), id))
@@ -446,16 +489,16 @@ impl State {
     }
 
     pub(super) fn readings_in_records(&self) -> usize {
-        self.record_of.len()
+        self.in_records
     }
 
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts {
-            received: self.entries.len().saturating_sub(self.record_of.len()),
+            received: self.entries.len().saturating_sub(self.in_records),
             oldest_ms: self
                 .entries
                 .first_key_value()
-                .map(|(_, held)| held.value.received_ms),
+                .map(|(_, kept)| kept.pending.received_ms),
             ..Counts::default()
         };
         for held in self.records.values() {
@@ -481,10 +524,10 @@ impl State {
         };
         // In the order of their numbers, so of their coming.
         let mut from_here = self.entries.range(self.unsealed_from..);
-        match from_here.find(|(id, _)| !self.record_of.contains_key(id)) {
+        match from_here.find(|(_, kept)| kept.record.is_none()) {
             Some((id, first)) => {
                 self.unsealed_from = *id;
-                note(0, first.value.received_ms);
+                note(0, first.pending.received_ms);
             }
             None => self.unsealed_from = EntryId(self.next_entry),
         }

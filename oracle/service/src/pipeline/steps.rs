@@ -23,6 +23,9 @@ const PIN_OBJECTS_MAX: usize = 128;
 const PIN_BYTES_MAX: u64 = 32 << 20;
 /// Records told at once.
 const TELL_MAX: usize = 256;
+/// Readings whose records take a step in one entry of the journal. Its writer goes through them all, and devices
+/// wait meanwhile.
+const READINGS_A_STEP: usize = 2_000;
 /// Wait between tries, should the growing waits ever end.
 pub(super) const LAST_DELAY: Duration = Duration::from_secs(60);
 
@@ -225,11 +228,14 @@ async fn submit(shared: &Shared, records: Vec<Arc<SealedRecord>>) -> Result<(), 
                         transaction_id: registered.transaction_id,
                         block_number: registered.block_number,
                     };
-                    let committed = Entry::Committed {
-                        records: records.clone(),
-                        commitment,
-                    };
-                    append(shared, committed).await?;
+                    for records in parts(&chunk) {
+                        let commitment = commitment.clone();
+                        let committed = Entry::Committed {
+                            records,
+                            commitment,
+                        };
+                        append(shared, committed).await?;
+                    }
                     shared.stages.reached("committed", &records);
                     lot(shared).forget(chunk.iter().map(|record| &record.record));
                     metrics::counter!("salus_pipeline_registered_total")
@@ -365,14 +371,35 @@ pub(super) async fn tell(shared: Arc<Shared>) -> Result<(), PipelineError> {
                 metrics::histogram!("salus_pipeline_reading_seconds")
                     .record(age_ms as f64 / 1000.0);
             }
-            done.push(key);
+            done.push(record.sealed);
         }
-        append(&shared, Entry::Done(done.clone())).await?;
+        for done in parts(&done) {
+            append(&shared, Entry::Done(done)).await?;
+        }
+        let done: Vec<RecordKey> = done.iter().map(|record| record.record).collect();
         shared.flow.moved(Instant::now());
         shared.stages.reached("receipted", &done);
         shared.stages.forget(&done);
         measure("tell", began);
     }
+}
+
+/// The records of a step, in as many parts as the journal takes well.
+fn parts(records: &[Arc<SealedRecord>]) -> Vec<Vec<RecordKey>> {
+    let mut parts = vec![Vec::new()];
+    let mut readings = 0;
+    for record in records {
+        readings += record.entries.len();
+        if readings > READINGS_A_STEP {
+            readings = record.entries.len();
+            parts.push(Vec::new());
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(record.record);
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
 }
 
 fn work(shared: &Shared, stage: StageKind, limit: usize) -> Vec<UnfinishedRecord> {
