@@ -33,6 +33,9 @@ use self::{
 };
 use crate::stopwatch::median;
 
+/// Messages a second of the steady load: half of what is asked of an oracle.
+const STEADY_RATE: f64 = 10_000.0;
+
 /// How to measure.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -90,11 +93,12 @@ async fn measure(options: &Options, figures: Option<&Path>) -> Result<String> {
         first_seq: 0,
     };
     report.push_str(
-        "Half load is half of what each took at full load. Milliseconds are from when a message was due \
-         to its acknowledgement.\n\n\
+        "Half load is half of what each took at full load; the steady load is 10,000 readings a second, or half load \
+         if that is less. Milliseconds are from when a message was due to its acknowledgement.\n\n\
          | devices | reading | durable/s | mosquitto/s | ratio | p50 ms | p99 ms | p50, p99 ms at half load | \
-         mosquitto's | oracle µs/reading | mosquitto µs/reading | committed/s | oracle MiB |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+         mosquitto's | p50, p99 ms at the steady load | oracle µs/reading | mosquitto µs/reading | committed/s | \
+         oracle MiB |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for &connections in &options.connections {
         for &size in &options.sizes {
@@ -173,6 +177,7 @@ struct Cell {
     p99: Vec<f64>,
     half: Half,
     their_half: Half,
+    steady: Half,
     micros: Vec<f64>,
     their_micros: Vec<f64>,
     committed: Vec<f64>,
@@ -193,7 +198,7 @@ impl Bench<'_> {
         let mut row = String::new();
         writeln!(
             row,
-            "| {connections} | {size} B | {durable:.0} | {} | {} | {:.1} | {:.1} | {} | {} | {:.0} | {} | {:.0} | {:.0} |",
+            "| {connections} | {size} B | {durable:.0} | {} | {} | {:.1} | {:.1} | {} | {} | {} | {:.0} | {} | {:.0} | {:.0} |",
             shown(theirs, 0),
             shown(durable / theirs, 2),
             median(&cell.p50),
@@ -203,6 +208,7 @@ impl Bench<'_> {
                 true => cell.their_half.shown(),
                 false => "–".to_owned(),
             },
+            cell.steady.shown(),
             median(&cell.micros),
             shown(median(&cell.their_micros), 0),
             median(&cell.committed),
@@ -225,7 +231,7 @@ impl Bench<'_> {
             let used = mosquitto.processor_seconds() - before;
             cell.theirs.push(outcome.per_second());
             cell.their_micros.push(outcome.micros_each(used));
-            let halved = halved(load, &outcome);
+            let halved = paced(&load, outcome.per_second() / 2.0);
             let outcome = load::play(&halved, stage.devices(), outcome.next_seq).await?;
             self.first_seq = outcome.next_seq;
             cell.their_half.push(&outcome);
@@ -244,10 +250,15 @@ impl Bench<'_> {
         cell.p50.push(outcome.millis(0.5));
         cell.p99.push(outcome.millis(0.99));
         cell.micros.push(outcome.micros_each(used));
-        let halved = halved(load, &outcome);
-        let outcome = self.play(&halved, stage).await?;
-        cell.half.push(&outcome);
-        stage.until_idle().await
+        let half = outcome.per_second() / 2.0;
+        for (rate, latencies) in [
+            (half, &mut cell.half),
+            (half.min(STEADY_RATE), &mut cell.steady),
+        ] {
+            latencies.push(&self.play(&paced(&load, rate), stage).await?);
+            stage.until_idle().await?;
+        }
+        Ok(())
     }
 
     async fn play(&mut self, load: &Load, stage: &Stage) -> Result<Outcome> {
@@ -284,11 +295,11 @@ impl Bench<'_> {
     }
 }
 
-/// The same at half the rate that was taken.
-fn halved(load: Load, outcome: &Outcome) -> Load {
+/// The same at so many messages a second.
+fn paced(load: &Load, rate: f64) -> Load {
     Load {
-        pace: Pace::PerSecond(outcome.per_second() / 2.0),
-        ..load
+        pace: Pace::PerSecond(rate),
+        ..load.clone()
     }
 }
 
