@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
-use super::entry::{Commitment, Fingerprint, RecordKey};
+use super::entry::{Commitment, Fingerprint, Reading, RecordKey};
 use super::marks::Marks;
+use super::state::Kind;
 
 /// Intervals of sequence numbers kept per device; beyond, the lowest is given up.
 pub(super) const INTERVALS_MAX: usize = 1024;
@@ -19,6 +20,9 @@ pub(super) const INTERVALS_MAX: usize = 1024;
 /// Messages whose place on the ledger is in the snapshot, the last of each device. While the oracle runs it knows
 /// that of every message that it recognises.
 const SETTLED_IN_IMAGE_MAX: usize = 256;
+
+/// Kinds of readings remembered of a device: a monitor sends a few in turn.
+const KINDS_MAX: usize = 8;
 
 /// Where a message is on the ledger: all that its receipt says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +62,8 @@ pub(super) struct DeviceMemory {
     by_sequence: HashMap<u64, u64>,
     /// Places of those without.
     without_sequence: HashMap<Fingerprint, u64>,
+    /// Kinds of the last readings.
+    kinds: VecDeque<Arc<Kind>>,
 }
 
 /// A message that is remembered. There are many: small.
@@ -161,6 +167,17 @@ impl DeviceMemory {
             self.by_sequence.shrink_to(keep + 1);
             self.without_sequence.shrink_to(keep + 1);
         }
+    }
+
+    /// The kind of a reading of this device: one of the last, or a new one.
+    pub(super) fn kind(&mut self, reading: &Reading, new: impl FnOnce() -> Kind) -> Arc<Kind> {
+        if let Some(known) = self.kinds.iter().find(|kind| kind.is_of(reading)) {
+            return Arc::clone(known);
+        }
+        let kind = Arc::new(new());
+        self.kinds.truncate(KINDS_MAX - 1);
+        self.kinds.push_front(Arc::clone(&kind));
+        kind
     }
 
     /// Notes where a message is on the ledger, if it is one of the last.

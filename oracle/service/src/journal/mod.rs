@@ -51,7 +51,7 @@ pub use kept_object::KeptObject;
 pub use last_values::{LastValues, RETAINED};
 pub use marks::{Mark, Marks};
 pub use memory::Settled;
-pub use state::{Counts, Pending, Stage, StageKind, UnfinishedRecord};
+pub use state::{Counts, Kind, Pending, Stage, StageKind, UnfinishedRecord};
 pub use writer::Accepted;
 
 use cipher::JournalKey;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::entry::{
-    Commitment, Entry, EntryId, Fingerprint, Labels, Offer, RecordKey, SealedRecord,
+    Commitment, Entry, EntryId, Fingerprint, Labels, Offer, Reading, RecordKey, SealedRecord,
 };
 use super::marks::Marks;
 use super::memory::{DeviceImage, DeviceMemory, Novelty, Place, Settled};
@@ -62,25 +62,54 @@ impl Stage {
     }
 }
 
+/// What readings of a device have in common. One of it serves many of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kind {
+    /// The device that they came from.
+    pub device: String,
+    /// The patient they belong to.
+    pub patient: String,
+    /// Record type.
+    pub code: String,
+    /// Media type of the payload.
+    pub content_type: String,
+    /// Confidentiality, sensitivities and context.
+    pub labels: Labels,
+}
+
+impl Kind {
+    fn of(reading: &Reading) -> Self {
+        Self {
+            device: reading.device.clone(),
+            patient: reading.patient.clone(),
+            code: reading.code.clone(),
+            content_type: reading.content_type.clone(),
+            labels: reading.labels.clone(),
+        }
+    }
+
+    /// Whether a reading is of this kind. Its device is known to be the same.
+    pub(super) fn is_of(&self, reading: &Reading) -> bool {
+        self.code == reading.code
+            && self.patient == reading.patient
+            && self.content_type == reading.content_type
+            && self.labels == reading.labels
+    }
+}
+
 /// A reading that is not yet done, without its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// Its number.
     pub id: EntryId,
-    /// The device it came from.
-    pub device: String,
+    /// What it shares with others of its device.
+    pub kind: Arc<Kind>,
     /// The device's sequence number, if it gave one.
     pub sequence: Option<u64>,
     /// Fingerprint of the payload.
     pub fingerprint: Fingerprint,
     /// By what the message is recognised: [`super::Reading::identity`].
     pub identity: Fingerprint,
-    /// The patient it belongs to.
-    pub patient: String,
-    /// Record type.
-    pub code: String,
-    /// Media type of the payload.
-    pub content_type: String,
     /// When it was received, milliseconds since 1970.
     pub received_ms: u64,
     /// First and last second of the period it covers, since 1970.
@@ -89,8 +118,6 @@ pub struct Pending {
     pub payload_bytes: u64,
     /// Whether it becomes a record of its own.
     pub alone: bool,
-    /// Confidentiality, sensitivities and context.
-    pub labels: Labels,
     /// What is odd about it.
     pub marks: Marks,
     /// The device's name for it, if its content is in a file of its own.
@@ -99,23 +126,19 @@ pub struct Pending {
 
 impl Pending {
     /// What is kept in memory of a reading.
-    pub(super) fn of(id: EntryId, offer: &Offer) -> Self {
+    pub(super) fn of(id: EntryId, offer: &Offer, kind: Arc<Kind>) -> Self {
         let reading = &offer.reading;
         let object = reading.object.as_ref();
         Self {
             id,
-            device: reading.device.clone(),
+            kind,
             sequence: reading.sequence,
             fingerprint: offer.fingerprint,
             identity: offer.identity,
-            patient: reading.patient.clone(),
-            code: reading.code.clone(),
-            content_type: reading.content_type.clone(),
             received_ms: reading.received_ms,
             period: (reading.period_start, reading.period_end),
             payload_bytes: object.map_or(reading.payload.len() as u64, |object| object.bytes),
             alone: reading.alone,
-            labels: reading.labels.clone(),
             marks: reading.marks,
             object_id: object.map(|object| object.id.clone()),
         }
@@ -210,11 +233,20 @@ impl State {
             .map_or(Novelty::New, |memory| memory.judge(sequence, fingerprint))
     }
 
+    /// The kind of a reading, the same as that of the device's last if it is equal.
+    pub(super) fn kind(&mut self, reading: &Reading) -> Arc<Kind> {
+        match self.devices.get_mut(&reading.device) {
+            Some(device) => device.kind(reading, || Kind::of(reading)),
+            None => Arc::new(Kind::of(reading)),
+        }
+    }
+
     /// Takes in a frame that is durable. MUST be safe to run twice for the same frame or a copy of it.
     pub(super) fn apply(&mut self, entry: Entry, location: Location) {
         match entry {
             Entry::Received { id, reading } => {
-                let pending = Pending::of(id, &Offer::from(reading));
+                let kind = self.kind(&reading);
+                let pending = Pending::of(id, &Offer::from(reading), kind);
                 self.receive(Arc::new(pending), location);
             }
             Entry::Sealed(sealed) => self.apply_sealed(sealed, location),
@@ -256,10 +288,10 @@ impl State {
         self.unsealed_from = self.unsealed_from.min(id);
         let (sequence, identity) = (reading.sequence, reading.identity);
         let keep = share(self.keep, self.devices.len());
-        if let Some(device) = self.devices.get_mut(&reading.device) {
+        if let Some(device) = self.devices.get_mut(&reading.kind.device) {
             device.insert(sequence, identity, keep);
         } else {
-            let device = self.devices.entry(reading.device.clone()).or_default();
+            let device = self.devices.entry(reading.kind.device.clone()).or_default();
             device.insert(sequence, identity, keep);
         }
         *self.live.entry(location.file).or_default() += 1;
@@ -455,7 +487,7 @@ impl State {
         let pending = self.entries.values().map(|kept| &kept.pending);
         let named = pending.filter_map(|pending| {
             let id = pending.object_id.clone()?;
-            Some((pending.device.clone(), id))
+            Some((pending.kind.device.clone(), id))
         });
         named.collect()
     }

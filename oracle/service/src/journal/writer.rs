@@ -208,7 +208,8 @@ impl Writer {
             return Err(JournalError::Full);
         }
         let id = EntryId(self.next_entry);
-        let pending = Arc::new(Pending::of(id, offer));
+        let kind = self.shared.state().kind(reading);
+        let pending = Arc::new(Pending::of(id, offer, kind));
         let framed = Framed::Received(Arc::clone(&pending));
         let received = Received::Received { id, reading };
         self.build(framed, |out| entry::write(&received, out), batch)?;

@@ -414,7 +414,10 @@ async fn what_came_as_any_bytes_is_called_dicom_if_it_is() {
     life.send_all("a", &scan).await;
     let pending = life.arrived().await;
     assert_eq!(
-        (pending.content_type.as_str(), pending.code.as_str()),
+        (
+            pending.kind.content_type.as_str(),
+            pending.kind.code.as_str()
+        ),
         ("application/dicom", "dicom")
     );
     life.end().await;

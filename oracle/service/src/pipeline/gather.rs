@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::journal::{EntryId, Labels, Pending};
+use crate::journal::{EntryId, Kind, Labels, Pending};
 
 /// When a group is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +38,13 @@ pub(super) struct Group {
     since: Instant,
 }
 
-/// A reading for what it shares with others of its group. Holding the reading, it costs no copies of its texts.
+/// A kind of readings for what makes a group: all but the media type.
 #[derive(Debug, Clone)]
-struct Kin(Arc<Pending>);
+struct Kin(Arc<Kind>);
 
 impl Kin {
     fn shared(&self) -> (&str, &str, &str, &Labels) {
-        let Pending {
+        let Kind {
             device,
             patient,
             code,
@@ -57,7 +57,7 @@ impl Kin {
 
 impl PartialEq for Kin {
     fn eq(&self, other: &Self) -> bool {
-        self.shared() == other.shared()
+        Arc::ptr_eq(&self.0, &other.0) || self.shared() == other.shared()
     }
 }
 
@@ -91,14 +91,14 @@ impl Gatherer {
         let reading = reading.into();
         if reading.alone || reading.object_id.is_some() || reading.payload_bytes >= self.rules.bytes
         {
-            let content_type = reading.content_type.clone();
+            let content_type = reading.kind.content_type.clone();
             let mut group = group(&reading, now);
             group.alone = Some(content_type);
             self.closed.push(group);
             return;
         }
-        let kin = Kin(reading);
-        let reading = &kin.0;
+        let kin = Kin(Arc::clone(&reading.kind));
+        let reading = &reading;
         if let Some(open) = self.open.get_mut(&kin) {
             if open.bytes + reading.payload_bytes <= self.rules.bytes {
                 open.entries.push(reading.id);
@@ -175,10 +175,10 @@ impl Group {
 
 fn group(reading: &Pending, now: Instant) -> Group {
     Group {
-        device: reading.device.clone(),
-        patient: reading.patient.clone(),
-        code: reading.code.clone(),
-        labels: reading.labels.clone(),
+        device: reading.kind.device.clone(),
+        patient: reading.kind.patient.clone(),
+        code: reading.kind.code.clone(),
+        labels: reading.kind.labels.clone(),
         entries: vec![reading.id],
         alone: None,
         object: reading.object_id.clone(),
@@ -226,18 +226,20 @@ pub(super) mod tests {
     pub(in crate::pipeline) fn reading(id: u64, device: &str, code: &str, bytes: u64) -> Pending {
         Pending {
             id: EntryId(id),
-            device: device.to_owned(),
+            kind: Arc::new(Kind {
+                device: device.to_owned(),
+                patient: "p".to_owned(),
+                code: code.to_owned(),
+                content_type: "application/json".to_owned(),
+                labels: Labels::default(),
+            }),
             sequence: Some(id),
             fingerprint: [0; 32],
             identity: [0; 32],
-            patient: "p".to_owned(),
-            code: code.to_owned(),
-            content_type: "application/json".to_owned(),
             received_ms: 0,
             period: (i64::try_from(id).unwrap(), i64::try_from(id).unwrap() + 10),
             payload_bytes: bytes,
             alone: false,
-            labels: Labels::default(),
             marks: crate::journal::Marks::default(),
             object_id: None,
         }
@@ -323,9 +325,10 @@ pub(super) mod tests {
     fn other_labels_or_another_encounter_never_share_a_record() {
         let now = Instant::now();
         let mut gatherer = Gatherer::new(RULES);
-        let labelled = |id, labels| Pending {
-            labels,
-            ..reading(id, "d", "a", 1)
+        let labelled = |id, labels| {
+            let mut reading = reading(id, "d", "a", 1);
+            Arc::make_mut(&mut reading.kind).labels = labels;
+            reading
         };
         let restricted = Labels {
             confidentiality: contract_interface::Confidentiality::R,

@@ -160,7 +160,7 @@ impl WaitingRoom {
 }
 
 fn message(reading: &Pending) -> Message {
-    let device = reading.device.clone();
+    let device = reading.kind.device.clone();
     (device, reading.sequence, reading.identity)
 }
 

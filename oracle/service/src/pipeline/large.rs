@@ -288,14 +288,14 @@ pub(super) async fn finish(
         let Some(id) = reading.object_id.clone() else {
             continue;
         };
-        let device = reading.device.clone();
+        let device = reading.kind.device.clone();
         let Some(reader) = shared.objects.reader(&ObjectName { device, id }) else {
             // Removed before a crash.
             continue;
         };
         let begun = reader.begun();
         let finished = Finished {
-            device: reading.device.clone(),
+            device: reading.kind.device.clone(),
             id: begun.id.clone(),
             manifest: begun.manifest,
             sha256: begun.sha256,

@@ -173,23 +173,25 @@ pub(crate) fn object_receipt(finished: &Finished) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{EntryId, Mark};
+    use crate::journal::{EntryId, Kind, Labels, Mark};
 
     fn reading(sequence: Option<u64>) -> Arc<Pending> {
         Arc::new(Pending {
             id: EntryId(1),
-            device: "d".to_owned(),
+            kind: Arc::new(Kind {
+                device: "d".to_owned(),
+                patient: String::new(),
+                code: String::new(),
+                content_type: String::new(),
+                labels: Labels::default(),
+            }),
             sequence,
             fingerprint: [0xab; 32],
             identity: [0xab; 32],
-            patient: String::new(),
-            code: String::new(),
-            content_type: String::new(),
             received_ms: 0,
             period: (0, 0),
             payload_bytes: 0,
             alone: false,
-            labels: crate::journal::Labels::default(),
             marks: crate::journal::Marks::default(),
             object_id: None,
         })

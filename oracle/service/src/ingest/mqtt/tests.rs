@@ -138,7 +138,10 @@ async fn properties_and_property_bag_say_the_same() {
         };
         assert_eq!(pending.sequence, Some(3));
         assert_eq!(
-            (pending.content_type.as_str(), pending.code.as_str()),
+            (
+                pending.kind.content_type.as_str(),
+                pending.kind.code.as_str()
+            ),
             ("image/png", "11524-6")
         );
         assert!(pending.alone);

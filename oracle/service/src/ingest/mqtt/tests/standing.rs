@@ -80,7 +80,7 @@ async fn a_device_that_moves_to_another_patient_stays_connected() {
         panic!("a new reading");
     };
     assert_eq!(
-        pending.patient,
+        pending.kind.patient,
         second.to_string(),
         "the reading is of today"
     );
