@@ -4,7 +4,7 @@
 //! that is large, or bytes of another kind, is a group of its own at once.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,8 @@ pub(super) struct Rules {
     pub(super) readings: usize,
     /// At this many payload bytes.
     pub(super) bytes: u64,
-    /// When its first reading was gathered this long ago.
+    /// When its first reading was gathered this long ago at most. Groups that begin together do not end together,
+    /// or devices would feel the work on all of them at once.
     pub(super) age: Duration,
 }
 
@@ -35,7 +36,7 @@ pub(super) struct Group {
     pub(super) object: Option<String>,
     pub(super) period: (i64, i64),
     bytes: u64,
-    since: Instant,
+    due: Instant,
 }
 
 /// A kind of readings for what makes a group: all but the media type.
@@ -73,6 +74,7 @@ impl Hash for Kin {
 #[derive(Debug)]
 pub(super) struct Gatherer {
     rules: Rules,
+    began: Instant,
     open: HashMap<Kin, Group>,
     closed: Vec<Group>,
 }
@@ -81,6 +83,7 @@ impl Gatherer {
     pub(super) fn new(rules: Rules) -> Self {
         Self {
             rules,
+            began: Instant::now(),
             open: HashMap::new(),
             closed: Vec::new(),
         }
@@ -99,6 +102,7 @@ impl Gatherer {
         }
         let kin = Kin(Arc::clone(&reading.kind));
         let reading = &reading;
+        let due = self.due(&kin, now);
         if let Some(open) = self.open.get_mut(&kin) {
             if open.bytes + reading.payload_bytes <= self.rules.bytes {
                 open.entries.push(reading.id);
@@ -106,11 +110,11 @@ impl Gatherer {
                 open.period.0 = open.period.0.min(reading.period.0);
                 open.period.1 = open.period.1.max(reading.period.1);
             } else {
-                let full = std::mem::replace(open, group(reading, now));
+                let full = std::mem::replace(open, group(reading, due));
                 self.closed.push(full);
             }
         } else {
-            self.open.insert(kin.clone(), group(reading, now));
+            self.open.insert(kin.clone(), group(reading, due));
         }
         let full = self
             .open
@@ -121,13 +125,27 @@ impl Gatherer {
         }
     }
 
+    /// When a group that begins now will be old enough: each kind of readings has a beat of its own, a turn in every
+    /// [`Rules::age`].
+    fn due(&self, kin: &Kin, now: Instant) -> Instant {
+        let age = u64::try_from(self.rules.age.as_nanos())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        let mut hasher = DefaultHasher::new();
+        kin.hash(&mut hasher);
+        let offset = hasher.finish() % age;
+        let since = now.saturating_duration_since(self.began).as_nanos();
+        let since = u64::try_from(since).unwrap_or(u64::MAX) % age;
+        // More than nothing: what comes on the beat has to wait for the next.
+        now + Duration::from_nanos(age - (since + offset) % age)
+    }
+
     /// Closed groups, and those that are old enough now: those with the oldest readings, at most `limit`. Others
     /// that are old enough stay open, so that under load records grow instead of their number.
     pub(super) fn take_ready(&mut self, now: Instant, limit: usize) -> Vec<Group> {
-        let age = self.rules.age;
         let open = self.open.iter();
         let old: Vec<(Option<EntryId>, Kin)> = open
-            .filter(|(_, group)| now.saturating_duration_since(group.since) >= age)
+            .filter(|(_, group)| group.due <= now)
             .map(|(kin, group)| (group.first(), kin.clone()))
             .collect();
         let closed = self.closed.iter().map(Group::first);
@@ -157,8 +175,7 @@ impl Gatherer {
 
     /// When the next group will be old enough.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let since = self.open.values().map(|group| group.since).min()?;
-        Some(since + self.rules.age)
+        self.open.values().map(|group| group.due).min()
     }
 
     /// Whether a group is closed and waits.
@@ -173,7 +190,7 @@ impl Group {
     }
 }
 
-fn group(reading: &Pending, now: Instant) -> Group {
+fn group(reading: &Pending, due: Instant) -> Group {
     Group {
         device: reading.kind.device.clone(),
         patient: reading.kind.patient.clone(),
@@ -184,7 +201,7 @@ fn group(reading: &Pending, now: Instant) -> Group {
         object: reading.object_id.clone(),
         period: reading.period,
         bytes: reading.payload_bytes,
-        since: now,
+        due,
     }
 }
 
@@ -208,7 +225,7 @@ impl Group {
             object: None,
             period,
             bytes: 0,
-            since: Instant::now(),
+            due: Instant::now(),
         }
     }
 }
@@ -260,7 +277,8 @@ pub(super) mod tests {
         let groups = gatherer.take_ready(now, 9);
         assert_eq!(ids(&groups), [vec![0, 1, 2], vec![3, 4, 5]]);
         assert_eq!(groups[0].period, (0, 12));
-        assert_eq!(gatherer.next_due(), Some(now + RULES.age));
+        let due = gatherer.next_due().unwrap();
+        assert!(due > now && due <= now + RULES.age);
     }
 
     #[test]
@@ -278,10 +296,29 @@ pub(super) mod tests {
         let now = Instant::now();
         let mut gatherer = Gatherer::new(RULES);
         gatherer.push(reading(0, "d", "c", 1), now);
-        gatherer.push(reading(1, "d", "c", 1), now + RULES.age / 2);
-        assert!(gatherer.take_ready(now + RULES.age / 2, 9).is_empty());
-        assert_eq!(ids(&gatherer.take_ready(now + RULES.age, 9)), [vec![0, 1]]);
+        let due = gatherer.next_due().unwrap();
+        let before = due.checked_sub(Duration::from_nanos(1)).unwrap();
+        gatherer.push(reading(1, "d", "c", 1), before);
+        assert!(gatherer.take_ready(before, 9).is_empty());
+        assert_eq!(ids(&gatherer.take_ready(due, 9)), [vec![0, 1]]);
         assert_eq!(gatherer.next_due(), None);
+        gatherer.push(reading(2, "d", "c", 1), due);
+        assert_eq!(gatherer.next_due(), Some(due + RULES.age), "the next beat");
+    }
+
+    #[test]
+    fn groups_that_begin_together_end_at_all_times() {
+        let now = Instant::now();
+        let mut gatherer = Gatherer::new(RULES);
+        for id in 0..1_000 {
+            gatherer.push(reading(id, &format!("device-{id}"), "c", 1), now);
+        }
+        for tenth in 1..=10 {
+            let ended = gatherer
+                .take_ready(now + RULES.age * tenth / 10, 1_000)
+                .len();
+            assert!((60..140).contains(&ended), "{ended} in tenth {tenth}");
+        }
     }
 
     #[test]
@@ -298,7 +335,8 @@ pub(super) mod tests {
         let next = gatherer.take_ready(later, 2);
         assert_eq!(ids(&next), [vec![2, 6], vec![3, 4, 5]]);
         assert!(gatherer.take_ready(later, 2).is_empty());
-        assert_eq!(gatherer.next_due(), Some(later + RULES.age));
+        let due = gatherer.next_due().unwrap();
+        assert!(due > later && due <= later + RULES.age);
     }
 
     #[test]

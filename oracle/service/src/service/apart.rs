@@ -6,8 +6,8 @@ use rustix::process::setpriority_process;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-/// Nice value of the threads: where processors are short they get a third of what others get.
-const NICE: i32 = 5;
+/// Nice value of the threads: where processors are short they get a tenth of what others get.
+const NICE: i32 = 10;
 
 /// Runs a future, and what it spawns, on threads of this name and of less priority, as many as there are processors. None if it
 /// panicked or the system gives no threads.
