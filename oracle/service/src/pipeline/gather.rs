@@ -293,8 +293,8 @@ pub(super) mod tests {
 
     #[test]
     fn groups_close_by_age() {
-        let now = Instant::now();
         let mut gatherer = Gatherer::new(RULES);
+        let now = Instant::now();
         gatherer.push(reading(0, "d", "c", 1), now);
         let due = gatherer.next_due().unwrap();
         let before = due.checked_sub(Duration::from_nanos(1)).unwrap();
