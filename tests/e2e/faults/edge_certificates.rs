@@ -21,7 +21,8 @@ use salus_tests::{
 use super::{
     edge_authority::{Authority, HOUR, Wanted, now},
     edge_wire::{
-        self, DISCONNECT, NOT_AUTHORIZED, Secure, hold, own, reading, reason, refused, register,
+        self, DISCONNECT, NOT_AUTHORIZED, Secure, hold, metrics, own, reading, reason, refused,
+        register, series, with_plain_port,
     },
 };
 use crate::support::{Running, has};
@@ -43,7 +44,8 @@ async fn certificates_that_end_or_are_revoked_serve_no_longer_than_stated() {
     ) {
         return;
     }
-    let running = Running::start(Platform::EMBEDDED, 1).await;
+    let mut running = Running::start(Platform::EMBEDDED, 1).await;
+    with_plain_port(&mut running).await;
     let patient = running.cast.patients[0].clone();
     let oracle = &running.system.oracle;
     let (home, other) = (
@@ -146,6 +148,14 @@ async fn certificates_that_end_or_are_revoked_serve_no_longer_than_stated() {
         log.contains("the last one stays in force"),
         "nobody was told of the wrong lists"
     );
+    let stale = [
+        r#"salus_msp_stale{msp="devices"}"#,
+        r#"salus_msp_stale{msp="callers"}"#,
+    ];
+    let measured = metrics(oracle).await;
+    for name in stale {
+        assert!((series(&measured, name) - 1.0).abs() < 0.1, "{name}");
+    }
     assert!(
         refused(oracle, &stolen)
             .await

@@ -458,6 +458,12 @@ pub const CATALOGUE: &[Metric] = &[
         "seconds since 1970",
         "when the earliest list should have been replaced; 0 if none says",
     ),
+    gauge(
+        "salus_msp_stale",
+        Series::Each("msp", &["callers", "devices"]),
+        "0 or 1",
+        "whether an MSP folder with its revocation lists could not be read again, and what was read before is in force",
+    ),
     // People.
     counter(
         "salus_rest_requests_total",

@@ -334,6 +334,8 @@ async fn reload_revocations(api: Arc<Api>, stop: CancellationToken) {
         }
         let reloading = Arc::clone(&api);
         let reloaded = tokio::task::spawn_blocking(move || reloading.callers.reload()).await;
+        let stale = !matches!(reloaded, Ok(Ok(())));
+        metrics::gauge!("salus_msp_stale", "msp" => "callers").set(f64::from(u8::from(stale)));
         match reloaded {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "revocation lists cannot be read again"),

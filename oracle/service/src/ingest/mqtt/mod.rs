@@ -442,6 +442,8 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 async fn reload_msp(front: &Arc<Front>) {
     let msp = Arc::clone(&front.msp);
     let reloaded = tokio::task::spawn_blocking(move || msp.reload()).await;
+    let stale = !matches!(reloaded, Ok(Ok(())));
+    metrics::gauge!("salus_msp_stale", "msp" => "devices").set(f64::from(u8::from(stale)));
     if let Ok(Err(error)) = reloaded {
         tracing::error!(
             error = &error as &dyn std::error::Error,
