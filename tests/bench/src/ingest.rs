@@ -100,12 +100,14 @@ async fn measure(options: &Options, figures: Option<&Path>) -> Result<String> {
          oracle MiB |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
+    let idle = bench.idle(&stage, devices).await?;
     for &connections in &options.connections {
         for &size in &options.sizes {
             report.push_str(&bench.row(&mut stage, connections, size).await?);
         }
     }
     report.push('\n');
+    report.push_str(&idle);
     if options.minutes > 0 {
         report.push_str(&bench.steady(&mut stage).await?);
     }
@@ -259,6 +261,22 @@ impl Bench<'_> {
             stage.until_idle().await?;
         }
         Ok(())
+    }
+
+    /// What connections take that say nothing: all of the oracle's memory that was not there before them.
+    async fn idle(&self, stage: &Stage, connections: usize) -> Result<String> {
+        const SETTLED: Duration = Duration::from_secs(2);
+        let load = load(self.options, stage.mqtt(), connections, 128);
+        let before = stage.oracle_resident();
+        let connected = load::connect(&load, stage.devices()).await?;
+        tokio::time::sleep(SETTLED).await;
+        let more = stage.oracle_resident().saturating_sub(before);
+        drop(connected);
+        tokio::time::sleep(SETTLED).await;
+        Ok(format!(
+            "{connections} idle connections without TLS: {:.1} kB each of the oracle's memory.\n\n",
+            more as f64 / 1e3 / connections as f64
+        ))
     }
 
     async fn play(&mut self, load: &Load, stage: &Stage) -> Result<Outcome> {

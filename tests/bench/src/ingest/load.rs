@@ -111,8 +111,11 @@ impl Outcome {
     }
 }
 
-/// Connects all devices, then lets them publish.
-pub(super) async fn play(load: &Load, devices: &[String], first_seq: u64) -> Result<Outcome> {
+/// Devices that are connected.
+pub(super) struct Connected(Vec<Publisher>);
+
+/// Connects all devices.
+pub(super) async fn connect(load: &Load, devices: &[String]) -> Result<Connected> {
     let devices = devices
         .get(..load.connections)
         .context("more connections than devices")?;
@@ -125,6 +128,12 @@ pub(super) async fn play(load: &Load, devices: &[String], first_seq: u64) -> Res
             .map(|device| Publisher::open(load, device, window));
         publishers.extend(try_join_all(opening).await?);
     }
+    Ok(Connected(publishers))
+}
+
+/// Connects all devices, then lets them publish.
+pub(super) async fn play(load: &Load, devices: &[String], first_seq: u64) -> Result<Outcome> {
+    let Connected(mut publishers) = connect(load, devices).await?;
     let began = Instant::now();
     let publishing = publishers
         .iter_mut()
