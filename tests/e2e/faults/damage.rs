@@ -221,6 +221,10 @@ async fn damage_store(platform: Platform) {
         fs::remove_file(file).unwrap();
         errors += read_all(&site).await;
         fs::write(file, content).unwrap();
+        if platform.ipfs == salus_tests::ipfs::Kind::Kubo {
+            // It remembers what it has not found.
+            site.restart(Part::Ipfs, "a block was put back").await;
+        }
         // What was put back is served again, to a reader who asks after the fault.
         assert_eq!(read_all(&site).await, 0, "{} was put back", file.display());
     }

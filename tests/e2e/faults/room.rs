@@ -7,7 +7,6 @@ use std::{fs, os::unix::fs::symlink};
 use salus_tests::{
     binaries,
     consortium::FIRST_ORACLE,
-    network,
     oracle::OracleSettings,
     system::{Part, Platform},
 };
@@ -106,14 +105,14 @@ async fn fill_each(test: &str, platform: Platform) {
         .zip(&disks)
     {
         for want in [Want::Bytes, Want::Files] {
-            fill(&mut site, name, disk, want, platform).await;
+            fill(&mut site, name, disk, want).await;
         }
     }
     site.end().await;
     drop(disks);
 }
 
-async fn fill(site: &mut Site, name: &str, disk: &SmallDisk, want: Want, platform: Platform) {
+async fn fill(site: &mut Site, name: &str, disk: &SmallDisk, want: Want) {
     let what = format!("{name} had no room for {want:?}");
     match want {
         Want::Bytes => disk.fill(),
@@ -130,9 +129,9 @@ async fn fill(site: &mut Site, name: &str, disk: &SmallDisk, want: Want, platfor
     disk.free();
     let ended = site.revive(&what).await;
     let is_network = |part: &Part| matches!(part, Part::Network(_));
-    if name == "the network" && platform.network != network::Kind::Devnet {
-        // Real peers and orderers end when they cannot write, some of them later, and are started
-        // again by whoever runs them.
+    if name == "the network" {
+        // Peers and orderers end when they cannot write a block, some of them later, and are started
+        // again by whoever runs them; so does the embedded network.
         assert!(ended.iter().all(is_network), "{ended:?} ended: {what}");
         for part in site.running.system.parts().into_iter().filter(is_network) {
             site.restart(part, &what).await;
