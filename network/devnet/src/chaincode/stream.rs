@@ -219,6 +219,26 @@ impl Transaction {
         self.send(message).await
     }
 
+    /// Answers a request that nobody will answer any more: its caller went away in the middle of it. Without that
+    /// the chaincode would wait as long as its stream lasts.
+    fn cut_off(&self) {
+        let (channel_id, txid) = self.key.clone();
+        let cause = RequestError::NoLedgerContext;
+        let answer = ChaincodeMessage {
+            r#type: Type::Error.into(),
+            payload: format!("transaction ID: {txid}: {cause}").into_bytes(),
+            txid,
+            channel_id,
+            ..ChaincodeMessage::default()
+        };
+        if let Err(mpsc::error::TrySendError::Full(answer)) = self.stream.outgoing.try_send(answer)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let outgoing = self.stream.outgoing.clone();
+            runtime.spawn(async move { outgoing.send(answer).await });
+        }
+    }
+
     fn terminated(&self) -> InvokeError {
         InvokeError::Terminated {
             started: self.started,
@@ -234,6 +254,10 @@ impl Drop for Transaction {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         running.remove(&self.key);
+        drop(running);
+        if self.busy.load(Ordering::Acquire) {
+            self.cut_off();
+        }
     }
 }
 

@@ -77,6 +77,7 @@ async fn act(
                 let tx_id = tx_id.to_owned();
                 send(Type::Completed, &tx_id, &received.payload).await;
             }
+            (Type::Error, "get") => send(Type::Completed, "get", &received.payload).await,
             (Type::Error, "gone") => send(Type::Completed, "twice", &received.payload).await,
             other => panic!("unexpected {other:?}"),
         }
@@ -140,6 +141,21 @@ async fn a_request_is_answered_and_the_end_arrives() {
         (end.r#type(), end.payload.as_slice()),
         (Type::Completed, &b"value"[..])
     );
+    host.close().await;
+}
+
+#[tokio::test]
+async fn a_request_whose_caller_went_away_is_refused() {
+    let (host, address) = (host(), start(ID).await);
+    let stream = host.launch(ID, &connection(address)).await.unwrap();
+    let mut transaction = begin(&stream, "get").await;
+    transaction.next().await.unwrap();
+    drop(transaction);
+    // Whoever has the name next hears how it ended.
+    let mut next = stream.begin("ch", "get").unwrap();
+    let end = next.next().await.unwrap();
+    let told = String::from_utf8(end.payload).unwrap();
+    assert_eq!(told, "transaction ID: get: no ledger context");
     host.close().await;
 }
 
