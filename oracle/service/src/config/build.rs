@@ -40,7 +40,7 @@ const REGISTER_BATCH: RangeInclusive<u64> = 1..=500;
 const JOURNAL_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 50;
 /// `[pipeline] segment_bytes`.
 const SEGMENT_BYTES: RangeInclusive<u64> = 1..=64 << 20;
-/// `[journal] fsync_window`: a device waits at least this long for its acknowledgement.
+/// `[journal] fsync_window`: so long a reading waits at most for others that share its sync.
 const FSYNC_WINDOW: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(1);
 /// `[journal] objects_max_bytes`.
 const OBJECTS_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 50;

@@ -11,7 +11,7 @@ mod shared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +31,8 @@ pub(super) use shared::Shared;
 pub(super) const BATCH_APPENDS_MAX: usize = 1024;
 /// Bytes written before one sync at most.
 const BATCH_BYTES_MAX: usize = 16 << 20;
+/// An append waits for others at least this part of the window, and goes when nothing came in such a part.
+const LOOKS_A_WINDOW: u32 = 8;
 
 /// What became of an accepted reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,18 +165,36 @@ impl Writer {
                 return;
             }
             self.take(first, &mut batch);
-            if !self.limits.window.is_zero() {
-                // A longer window trades latency for fewer syncs; the default is none.
-                std::thread::sleep(self.limits.window);
-            }
-            while batch.bytes.len() < BATCH_BYTES_MAX && batch.waiting.len() < BATCH_APPENDS_MAX {
-                match commands.try_recv() {
-                    Ok(command) => self.take(command, &mut batch),
-                    Err(_) => break,
-                }
-            }
+            self.gather(&mut commands, &mut batch);
             if let Err(error) = self.commit(batch) {
                 self.fail(&error, &mut commands);
+                return;
+            }
+        }
+    }
+
+    /// Takes what comes to share a sync, as long as something comes and the window is open. A longer window trades
+    /// time to the acknowledgement for fewer syncs.
+    fn gather(&mut self, commands: &mut mpsc::Receiver<Command>, batch: &mut Batch) {
+        let window = self.limits.window;
+        let began = Instant::now();
+        loop {
+            let left = window.saturating_sub(began.elapsed());
+            if !left.is_zero() {
+                std::thread::sleep(left.min(window / LOOKS_A_WINDOW));
+            }
+            let mut came = false;
+            while batch.bytes.len() < BATCH_BYTES_MAX && batch.waiting.len() < BATCH_APPENDS_MAX {
+                let Ok(command) = commands.try_recv() else {
+                    if came && began.elapsed() < window {
+                        break;
+                    }
+                    return;
+                };
+                self.take(command, batch);
+                came = true;
+            }
+            if batch.bytes.len() >= BATCH_BYTES_MAX || batch.waiting.len() >= BATCH_APPENDS_MAX {
                 return;
             }
         }
