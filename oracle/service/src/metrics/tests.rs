@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 /// The only labels. None of them can name a device, a patient, a person or a record.
-const LABELS: [&str; 15] = [
+const LABELS: [&str; 16] = [
     "call",
     "certificate",
     "job",
+    "msp",
     "mark",
     "method",
     "organization",
