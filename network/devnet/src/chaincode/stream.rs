@@ -222,15 +222,9 @@ impl Transaction {
     /// Answers a request that nobody will answer any more: its caller went away in the middle of it. Without that
     /// the chaincode would wait as long as its stream lasts.
     fn cut_off(&self) {
-        let (channel_id, txid) = self.key.clone();
         let cause = RequestError::NoLedgerContext;
-        let answer = ChaincodeMessage {
-            r#type: Type::Error.into(),
-            payload: format!("transaction ID: {txid}: {cause}").into_bytes(),
-            txid,
-            channel_id,
-            ..ChaincodeMessage::default()
-        };
+        let text = format!("transaction ID: {}: {cause}", self.key.1);
+        let answer = error(&self.key, text);
         if let Err(mpsc::error::TrySendError::Full(answer)) = self.stream.outgoing.try_send(answer)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -298,11 +292,15 @@ pub(super) fn response(request: &ChaincodeMessage, payload: Vec<u8>) -> Chaincod
 pub(super) fn refusal(request: &ChaincodeMessage, cause: &RequestError) -> ChaincodeMessage {
     let kind = request.r#type().as_str_name();
     let text = format!("{kind} failed: transaction ID: {}: {cause}", request.txid);
+    error(&(request.channel_id.clone(), request.txid.clone()), text)
+}
+
+fn error((channel, tx_id): &TransactionKey, text: String) -> ChaincodeMessage {
     ChaincodeMessage {
         r#type: Type::Error.into(),
         payload: text.into_bytes(),
-        txid: request.txid.clone(),
-        channel_id: request.channel_id.clone(),
+        txid: tx_id.clone(),
+        channel_id: channel.clone(),
         ..ChaincodeMessage::default()
     }
 }

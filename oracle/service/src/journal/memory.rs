@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 
 use super::entry::{Commitment, Fingerprint, Reading, RecordKey};
 use super::marks::Marks;
-use super::state::Kind;
+use super::pending::Kind;
 
 /// Intervals of sequence numbers kept per device; beyond, the lowest is given up.
 pub(super) const INTERVALS_MAX: usize = 1024;
@@ -56,11 +56,11 @@ pub(super) struct DeviceMemory {
     floor: u64,
     /// The last messages, in the order of their coming.
     recent: VecDeque<Message>,
-    /// Messages forgotten: what is added to a position in `recent` to make a place.
+    /// Messages forgotten, which is the ordinal of the first in `recent`.
     forgotten: u64,
-    /// Places of the messages with a sequence number.
+    /// Ordinals of the messages with a sequence number.
     by_sequence: HashMap<u64, u64>,
-    /// Places of those without.
+    /// Ordinals of those without.
     without_sequence: HashMap<Fingerprint, u64>,
     /// Kinds of the last readings.
     kinds: VecDeque<Arc<Kind>>,
@@ -86,40 +86,32 @@ pub(super) struct Place {
 impl DeviceMemory {
     /// Compares a message with what is remembered.
     pub(super) fn judge(&self, sequence: Option<u64>, fingerprint: &Fingerprint) -> Novelty {
-        let Some(sequence) = sequence else {
-            return if self.without_sequence.contains_key(fingerprint) {
-                Novelty::Duplicate
-            } else {
-                Novelty::New
-            };
-        };
-        match self.by_sequence.get(&sequence) {
-            Some(place)
-                if self
-                    .at(*place)
-                    .is_some_and(|known| known.fingerprint == *fingerprint) =>
-            {
-                Novelty::Duplicate
+        let known = self
+            .recent(sequence, fingerprint)
+            .map(|at| &self.recent[at]);
+        match (known, sequence) {
+            (Some(known), _) if known.fingerprint == *fingerprint => Novelty::Duplicate,
+            (Some(_), _) => Novelty::SequenceReused,
+            (None, Some(sequence)) if sequence < self.floor || self.contains(sequence) => {
+                Novelty::SequenceTooOld
             }
-            Some(_) => Novelty::SequenceReused,
-            None if sequence < self.floor || self.contains(sequence) => Novelty::SequenceTooOld,
-            None => Novelty::New,
+            (None, _) => Novelty::New,
         }
     }
 
-    fn at(&self, place: u64) -> Option<&Message> {
-        let position = usize::try_from(place.checked_sub(self.forgotten)?).ok()?;
-        self.recent.get(position)
-    }
-
-    /// The place of exactly this message.
-    fn place_of(&self, sequence: Option<u64>, fingerprint: &Fingerprint) -> Option<u64> {
-        let place = match sequence {
+    /// Where in `recent` the message is that has this sequence number or, without one, this fingerprint.
+    fn recent(&self, sequence: Option<u64>, fingerprint: &Fingerprint) -> Option<usize> {
+        let ordinal = match sequence {
             Some(sequence) => self.by_sequence.get(&sequence),
             None => self.without_sequence.get(fingerprint),
         };
-        let place = *place?;
-        (self.at(place)?.fingerprint == *fingerprint).then_some(place)
+        usize::try_from(ordinal? - self.forgotten).ok()
+    }
+
+    /// Where in `recent` exactly this message is.
+    fn exactly(&self, sequence: Option<u64>, fingerprint: &Fingerprint) -> Option<usize> {
+        let at = self.recent(sequence, fingerprint)?;
+        (self.recent[at].fingerprint == *fingerprint).then_some(at)
     }
 
     /// Remembers a message; the oldest beyond `keep` fingerprints are forgotten. Of a number that is used twice, the
@@ -128,26 +120,23 @@ impl DeviceMemory {
         if let Some(sequence) = sequence {
             self.insert_sequence(sequence);
         }
-        let known = match sequence {
-            Some(sequence) => self.by_sequence.get(&sequence),
-            None => self.without_sequence.get(&fingerprint),
-        };
-        if let Some(place) = known {
-            let position = usize::try_from(place - self.forgotten).unwrap_or(usize::MAX);
-            if let Some(message) = self.recent.get_mut(position)
-                && message.fingerprint != fingerprint
-            {
-                *message = Message::new(sequence, fingerprint);
+        if let Some(at) = self.recent(sequence, &fingerprint) {
+            if self.recent[at].fingerprint != fingerprint {
+                self.recent[at] = Message::new(sequence, fingerprint);
             }
             return;
         }
         self.forget_beyond(keep.saturating_sub(1));
-        let place = self.forgotten + self.recent.len() as u64;
-        match sequence {
-            Some(sequence) => drop(self.by_sequence.insert(sequence, place)),
-            None => drop(self.without_sequence.insert(fingerprint, place)),
+        self.push(Message::new(sequence, fingerprint));
+    }
+
+    fn push(&mut self, message: Message) {
+        let ordinal = self.forgotten + self.recent.len() as u64;
+        match message.sequence {
+            Some(sequence) => drop(self.by_sequence.insert(sequence, ordinal)),
+            None => drop(self.without_sequence.insert(message.fingerprint, ordinal)),
         }
-        self.recent.push_back(Message::new(sequence, fingerprint));
+        self.recent.push_back(message);
     }
 
     fn forget_beyond(&mut self, keep: usize) {
@@ -170,11 +159,11 @@ impl DeviceMemory {
     }
 
     /// The kind of a reading of this device: one of the last, or a new one.
-    pub(super) fn kind(&mut self, reading: &Reading, new: impl FnOnce() -> Kind) -> Arc<Kind> {
+    pub(super) fn kind(&mut self, reading: &Reading) -> Arc<Kind> {
         if let Some(known) = self.kinds.iter().find(|kind| kind.is_of(reading)) {
             return Arc::clone(known);
         }
-        let kind = Arc::new(new());
+        let kind = Arc::new(Kind::of(reading));
         self.kinds.truncate(KINDS_MAX - 1);
         self.kinds.push_front(Arc::clone(&kind));
         kind
@@ -188,11 +177,8 @@ impl DeviceMemory {
         place: &Arc<Place>,
         marks: Marks,
     ) {
-        let Some(at) = self.place_of(sequence, &fingerprint) else {
-            return;
-        };
-        let position = usize::try_from(at - self.forgotten).unwrap_or(usize::MAX);
-        if let Some(message) = self.recent.get_mut(position) {
+        if let Some(at) = self.exactly(sequence, &fingerprint) {
+            let message = &mut self.recent[at];
             message.place = Some(Arc::clone(place));
             message.marks = marks;
         }
@@ -204,7 +190,7 @@ impl DeviceMemory {
         sequence: Option<u64>,
         fingerprint: Fingerprint,
     ) -> Option<Settled> {
-        let message = self.at(self.place_of(sequence, &fingerprint)?)?;
+        let message = &self.recent[self.exactly(sequence, &fingerprint)?];
         let place = message.place.as_ref()?;
         Some(Settled {
             record: place.record,

@@ -27,6 +27,7 @@ mod kept_object;
 mod last_values;
 mod marks;
 mod memory;
+mod pending;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -51,7 +52,8 @@ pub use kept_object::KeptObject;
 pub use last_values::{LastValues, RETAINED};
 pub use marks::{Mark, Marks};
 pub use memory::Settled;
-pub use state::{Counts, Kind, Pending, Stage, StageKind, UnfinishedRecord};
+pub use pending::{Kind, Pending};
+pub use state::{Counts, Stage, StageKind, UnfinishedRecord};
 pub use writer::Accepted;
 
 use cipher::JournalKey;

@@ -22,7 +22,8 @@ use super::error::JournalError;
 use super::files::Segment;
 use super::frame;
 use super::memory::Novelty;
-use super::state::{Location, Pending, State};
+use super::pending::Pending;
+use super::state::{Location, State};
 
 use keeper::{Keeper, KeeperThread};
 pub(super) use shared::Shared;
@@ -105,6 +106,13 @@ struct Batch {
     identities: HashMap<(String, Fingerprint), ()>,
 }
 
+impl Batch {
+    /// Whether it has what one sync takes.
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH_BYTES_MAX || self.waiting.len() >= BATCH_APPENDS_MAX
+    }
+}
+
 /// The writing side; owned by the writer's thread.
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -184,17 +192,13 @@ impl Writer {
                 std::thread::sleep(left.min(window / LOOKS_A_WINDOW));
             }
             let mut came = false;
-            while batch.bytes.len() < BATCH_BYTES_MAX && batch.waiting.len() < BATCH_APPENDS_MAX {
-                let Ok(command) = commands.try_recv() else {
-                    if came && began.elapsed() < window {
-                        break;
-                    }
-                    return;
-                };
+            while !batch.is_full()
+                && let Ok(command) = commands.try_recv()
+            {
                 self.take(command, batch);
                 came = true;
             }
-            if batch.bytes.len() >= BATCH_BYTES_MAX || batch.waiting.len() >= BATCH_APPENDS_MAX {
+            if !came || batch.is_full() || began.elapsed() >= window {
                 return;
             }
         }

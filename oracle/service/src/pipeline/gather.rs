@@ -102,7 +102,7 @@ impl Gatherer {
         }
         let kin = Kin(Arc::clone(&reading.kind));
         let reading = &reading;
-        let due = self.due(&kin, now);
+        let begin = |kin: &Kin| group(reading, due(self.rules.age, self.began, kin, now));
         if let Some(open) = self.open.get_mut(&kin) {
             if open.bytes + reading.payload_bytes <= self.rules.bytes {
                 open.entries.push(reading.id);
@@ -110,11 +110,11 @@ impl Gatherer {
                 open.period.0 = open.period.0.min(reading.period.0);
                 open.period.1 = open.period.1.max(reading.period.1);
             } else {
-                let full = std::mem::replace(open, group(reading, due));
+                let full = std::mem::replace(open, begin(&kin));
                 self.closed.push(full);
             }
         } else {
-            self.open.insert(kin.clone(), group(reading, due));
+            self.open.insert(kin.clone(), begin(&kin));
         }
         let full = self
             .open
@@ -123,21 +123,6 @@ impl Gatherer {
         if full {
             self.closed.extend(self.open.remove(&kin));
         }
-    }
-
-    /// When a group that begins now will be old enough: each kind of readings has a beat of its own, a turn in every
-    /// [`Rules::age`].
-    fn due(&self, kin: &Kin, now: Instant) -> Instant {
-        let age = u64::try_from(self.rules.age.as_nanos())
-            .unwrap_or(u64::MAX)
-            .max(1);
-        let mut hasher = DefaultHasher::new();
-        kin.hash(&mut hasher);
-        let offset = hasher.finish() % age;
-        let since = now.saturating_duration_since(self.began).as_nanos();
-        let since = u64::try_from(since).unwrap_or(u64::MAX) % age;
-        // More than nothing: what comes on the beat has to wait for the next.
-        now + Duration::from_nanos(age - (since + offset) % age)
     }
 
     /// Closed groups, and those that are old enough now: those with the oldest readings, at most `limit`. Others
@@ -188,6 +173,19 @@ impl Group {
     fn first(&self) -> Option<EntryId> {
         self.entries.first().copied()
     }
+}
+
+/// When a group that begins now will be old enough: each kind of readings has a beat of its own since the gatherer
+/// began, a turn in every [`Rules::age`].
+fn due(age: Duration, began: Instant, kin: &Kin, now: Instant) -> Instant {
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let age = nanos(age).max(1);
+    let mut hasher = DefaultHasher::new();
+    kin.hash(&mut hasher);
+    let offset = hasher.finish() % age;
+    let since = nanos(now.saturating_duration_since(began)) % age;
+    // More than nothing: what comes on the beat has to wait for the next.
+    now + Duration::from_nanos(age - (since + offset) % age)
 }
 
 fn group(reading: &Pending, due: Instant) -> Group {

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 /// Nice value of the threads: where processors are short they get a tenth of what others get.
 const NICE: i32 = 10;
 
-/// Runs a future, and what it spawns, on threads of this name and of less priority, as many as there are processors. None if it
-/// panicked or the system gives no threads.
+/// Runs a future, and what it spawns, on threads of this name and of less priority, as many as there are processors.
+/// None if it panicked or the system gives no threads.
 pub(super) async fn apart<F>(name: &'static str, work: F) -> Option<F::Output>
 where
     F: Future + Send + 'static,
