@@ -11,18 +11,18 @@ use tokio::sync::mpsc;
 use super::gather::{Gatherer, Group, Rules};
 use super::receipts::{again, refusal_again, refusals};
 use super::seal::{Sealed, seal_group};
-use super::{Arrival, PipelineError, Shared};
+use super::{Arrival, PipelineError, READINGS_WAITING_MAX, Shared};
 use super::{flow, keyless};
 use crate::config::PipelineConfig;
 use crate::ingest::topic;
-use crate::journal::{Entry, Fingerprint, JournalError, Pending};
+use crate::journal::{Entry, Fingerprint, JournalError, Pending, RecordKey, SealedRecord};
 
 /// Groups sealed in one go.
 const GROUPS_MAX: usize = 64;
-/// Arrivals taken at once.
-const ARRIVALS_MAX: usize = 1024;
 /// Patients without a key that are looked up again in one go.
 const KEYS_ASKED_MAX: usize = 16;
+/// Sealed objects are written together as long as they have no more bytes; a larger one alone.
+const PACK_BYTES: usize = 1 << 20;
 /// A group that cannot be sealed now is tried again after this time.
 const POSTPONED: Duration = Duration::from_secs(5);
 
@@ -80,7 +80,7 @@ impl Sealing {
             let held = shared.flow.holds(in_records, Instant::now());
             tokio::select! {
                 () = tokio::time::sleep(flow::PAUSE), if held => {}
-                taken = self.readings_rx.recv_many(&mut arrivals, ARRIVALS_MAX), if !intake_gone && !held => {
+                taken = self.readings_rx.recv_many(&mut arrivals, READINGS_WAITING_MAX), if !intake_gone && !held => {
                     intake_gone = taken == 0;
                 }
                 Some(again) = self.again_rx.recv() => arrivals.push(Arrival::New(again)),
@@ -263,7 +263,7 @@ fn answer_again(
         .then(|| refusal_again(keyless::CODE, sequence, fingerprint))
 }
 
-type SealedGroups = (Vec<(Group, crate::journal::SealedRecord)>, Vec<Group>);
+type SealedGroups = (Vec<(Group, SealedRecord)>, Vec<Group>);
 
 /// Seals groups and writes their objects; those that could not be come back as the second part.
 fn seal_all(
@@ -272,27 +272,57 @@ fn seal_all(
 ) -> Result<SealedGroups, PipelineError> {
     let mut sealed = Vec::with_capacity(jobs.len());
     let mut failed = Vec::new();
+    let mut pack = Pack::default();
     for (group, patient_key) in jobs {
         let readings = shared.journal.read(&group.entries)?;
         let mut holders = vec![&*patient_key];
         holders.extend(&shared.oracle_keys);
-        let sealing = seal_group(&group, readings, &shared.msp_id, &holders);
-        let Sealed { record, object } = match sealing {
-            Ok(sealed) => sealed,
+        match seal_group(&group, readings, &shared.msp_id, &holders) {
+            Ok(Sealed { record, object }) => {
+                if pack.bytes + object.len() > PACK_BYTES {
+                    std::mem::take(&mut pack).write(shared, &mut sealed, &mut failed)?;
+                }
+                pack.push(group, record, object);
+            }
             Err(error) => {
                 tracing::error!(device = group.device, %error, "readings cannot be sealed");
                 failed.push(group);
-                continue;
             }
-        };
-        match shared.spool.write(record.record, &object) {
-            Ok(()) => sealed.push((group, record)),
+        }
+    }
+    pack.write(shared, &mut sealed, &mut failed)?;
+    Ok((sealed, failed))
+}
+
+/// What is sealed and not yet in the spool.
+#[derive(Debug, Default)]
+struct Pack {
+    groups: Vec<(Group, SealedRecord)>,
+    objects: Vec<(RecordKey, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Pack {
+    fn push(&mut self, group: Group, record: SealedRecord, object: Vec<u8>) {
+        self.bytes += object.len();
+        self.objects.push((record.record, object));
+        self.groups.push((group, record));
+    }
+
+    fn write(
+        self,
+        shared: &Shared,
+        sealed: &mut Vec<(Group, SealedRecord)>,
+        failed: &mut Vec<Group>,
+    ) -> Result<(), PipelineError> {
+        match shared.spool.write(&self.objects) {
+            Ok(()) => sealed.extend(self.groups),
             Err(error) if error.is_full() => {
                 tracing::warn!(%error, "the spool is full");
-                failed.push(group);
+                failed.extend(self.groups.into_iter().map(|(group, _)| group));
             }
             Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
-    Ok((sealed, failed))
 }
