@@ -48,6 +48,15 @@ pub(super) enum Novelty {
     SequenceTooOld,
 }
 
+/// The first half of a fingerprint: enough to tell a device's own messages apart, and there are many.
+type Short = [u8; 16];
+
+fn short(fingerprint: &Fingerprint) -> Short {
+    let mut half = Short::default();
+    half.copy_from_slice(&fingerprint[..size_of::<Short>()]);
+    half
+}
+
 /// The memory of one device.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DeviceMemory {
@@ -61,7 +70,7 @@ pub(super) struct DeviceMemory {
     /// Ordinals of the messages with a sequence number.
     by_sequence: HashMap<u64, u64>,
     /// Ordinals of those without.
-    without_sequence: HashMap<Fingerprint, u64>,
+    without_sequence: HashMap<Short, u64>,
     /// Kinds of the last readings.
     kinds: VecDeque<Arc<Kind>>,
 }
@@ -70,7 +79,7 @@ pub(super) struct DeviceMemory {
 #[derive(Debug, Clone)]
 struct Message {
     sequence: Option<u64>,
-    fingerprint: Fingerprint,
+    fingerprint: Short,
     marks: Marks,
     /// Where it is on the ledger, if it is there.
     place: Option<Arc<Place>>,
@@ -90,7 +99,7 @@ impl DeviceMemory {
             .recent(sequence, fingerprint)
             .map(|at| &self.recent[at]);
         match (known, sequence) {
-            (Some(known), _) if known.fingerprint == *fingerprint => Novelty::Duplicate,
+            (Some(known), _) if known.fingerprint == short(fingerprint) => Novelty::Duplicate,
             (Some(_), _) => Novelty::SequenceReused,
             (None, Some(sequence)) if sequence < self.floor || self.contains(sequence) => {
                 Novelty::SequenceTooOld
@@ -103,7 +112,7 @@ impl DeviceMemory {
     fn recent(&self, sequence: Option<u64>, fingerprint: &Fingerprint) -> Option<usize> {
         let ordinal = match sequence {
             Some(sequence) => self.by_sequence.get(&sequence),
-            None => self.without_sequence.get(fingerprint),
+            None => self.without_sequence.get(&short(fingerprint)),
         };
         usize::try_from(ordinal? - self.forgotten).ok()
     }
@@ -111,7 +120,7 @@ impl DeviceMemory {
     /// Where in `recent` exactly this message is.
     fn exactly(&self, sequence: Option<u64>, fingerprint: &Fingerprint) -> Option<usize> {
         let at = self.recent(sequence, fingerprint)?;
-        (self.recent[at].fingerprint == *fingerprint).then_some(at)
+        (self.recent[at].fingerprint == short(fingerprint)).then_some(at)
     }
 
     /// Remembers a message; the oldest beyond `keep` fingerprints are forgotten. Of a number that is used twice, the
@@ -121,13 +130,13 @@ impl DeviceMemory {
             self.insert_sequence(sequence);
         }
         if let Some(at) = self.recent(sequence, &fingerprint) {
-            if self.recent[at].fingerprint != fingerprint {
-                self.recent[at] = Message::new(sequence, fingerprint);
+            if self.recent[at].fingerprint != short(&fingerprint) {
+                self.recent[at] = Message::new(sequence, short(&fingerprint));
             }
             return;
         }
         self.forget_beyond(keep.saturating_sub(1));
-        self.push(Message::new(sequence, fingerprint));
+        self.push(Message::new(sequence, short(&fingerprint)));
     }
 
     fn push(&mut self, message: Message) {
@@ -241,12 +250,13 @@ impl DeviceMemory {
             device: device.to_owned(),
             floor: self.floor,
             intervals: self.intervals.iter().map(|(a, b)| (*a, *b)).collect(),
+            whole: Vec::new(),
+            settled: self.settled_image(),
             recent: self
                 .recent
                 .iter()
                 .map(|message| (message.sequence, message.fingerprint.into()))
                 .collect(),
-            settled: self.settled_image(),
         }
     }
 
@@ -282,15 +292,11 @@ impl DeviceMemory {
             intervals: image.intervals.iter().copied().collect(),
             ..Self::default()
         };
-        for (place, (sequence, fingerprint)) in (0..).zip(&image.recent) {
-            let fingerprint = **fingerprint;
-            memory
-                .recent
-                .push_back(Message::new(*sequence, fingerprint));
-            match sequence {
-                Some(sequence) => drop(memory.by_sequence.insert(*sequence, place)),
-                None => drop(memory.without_sequence.insert(fingerprint, place)),
-            }
+        for (sequence, fingerprint) in &image.whole {
+            memory.push(Message::new(*sequence, short(fingerprint)));
+        }
+        for (sequence, fingerprint) in &image.recent {
+            memory.push(Message::new(*sequence, **fingerprint));
         }
         for image in &image.settled {
             let place = Arc::new(Place {
@@ -315,7 +321,7 @@ impl DeviceMemory {
 }
 
 impl Message {
-    fn new(sequence: Option<u64>, fingerprint: Fingerprint) -> Self {
+    fn new(sequence: Option<u64>, fingerprint: Short) -> Self {
         Self {
             sequence,
             fingerprint,
@@ -334,12 +340,16 @@ pub(super) struct DeviceImage {
     floor: u64,
     #[n(2)]
     intervals: Vec<(u64, u64)>,
+    /// Messages with whole fingerprints, in snapshots of before.
     #[n(3)]
-    recent: Vec<(Option<u64>, minicbor::bytes::ByteArray<32>)>,
+    whole: Vec<(Option<u64>, minicbor::bytes::ByteArray<32>)>,
     /// None in snapshots of before.
     #[n(4)]
     #[cbor(default)]
     settled: Vec<SettledImage>,
+    #[n(5)]
+    #[cbor(default)]
+    recent: Vec<(Option<u64>, minicbor::bytes::ByteArray<16>)>,
 }
 
 /// Messages of a device that are in one record.
@@ -349,7 +359,7 @@ struct SettledImage {
     record: RecordKey,
     #[n(1)]
     commitment: Commitment,
-    /// Positions in `recent`.
+    /// Positions among the messages.
     #[n(2)]
     messages: Vec<u64>,
     /// What is odd about those that are.

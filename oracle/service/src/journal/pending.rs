@@ -40,7 +40,7 @@ impl Kind {
     }
 }
 
-/// A reading that is not yet done, without its payload.
+/// A reading that is not yet done, without its payload. There are many: small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// Its number.
@@ -51,8 +51,8 @@ pub struct Pending {
     pub sequence: Option<u64>,
     /// Fingerprint of the payload.
     pub fingerprint: Fingerprint,
-    /// By what the message is recognised: [`Reading::identity`].
-    pub identity: Fingerprint,
+    /// By what the message is recognised, where that is not the fingerprint.
+    pub(crate) other_identity: Option<Box<Fingerprint>>,
     /// When it was received, milliseconds since 1970.
     pub received_ms: u64,
     /// First and last second of the period it covers, since 1970.
@@ -64,7 +64,7 @@ pub struct Pending {
     /// What is odd about it.
     pub marks: Marks,
     /// The device's name for it, if its content is in a file of its own.
-    pub object_id: Option<String>,
+    pub object_id: Option<Box<str>>,
 }
 
 impl Pending {
@@ -77,13 +77,20 @@ impl Pending {
             kind,
             sequence: reading.sequence,
             fingerprint: offer.fingerprint,
-            identity: offer.identity,
+            other_identity: (offer.identity != offer.fingerprint).then(|| offer.identity.into()),
             received_ms: reading.received_ms,
             period: (reading.period_start, reading.period_end),
             payload_bytes: object.map_or(reading.payload.len() as u64, |object| object.bytes),
             alone: reading.alone,
             marks: reading.marks,
-            object_id: object.map(|object| object.id.clone()),
+            object_id: object.map(|object| object.id.as_str().into()),
         }
+    }
+
+    /// By what the message is recognised: [`Reading::identity`].
+    #[must_use]
+    pub fn identity(&self) -> Fingerprint {
+        let other = self.other_identity.as_deref();
+        other.copied().unwrap_or(self.fingerprint)
     }
 }

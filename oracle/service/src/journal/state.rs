@@ -11,8 +11,8 @@ use super::memory::{DeviceImage, DeviceMemory, Novelty, Place, Settled};
 use super::pending::{Kind, Pending};
 use crate::ingest::mqtt::RECEIVE_MAXIMUM;
 
-/// Messages remembered of all devices together, about 100 bytes each. Where there are many devices, of each fewer.
-const REMEMBERED_MAX: usize = 512 * 1024;
+/// Messages remembered of all devices together, about 70 bytes each. Where there are many devices, of each fewer.
+const REMEMBERED_MAX: usize = 256 * 1024;
 /// Messages of a device that are remembered however many devices there are: all that it may send again after its
 /// connection broke.
 const SHARE_MIN: usize = RECEIVE_MAXIMUM as usize;
@@ -203,7 +203,7 @@ impl State {
         let id = reading.id;
         self.next_entry = self.next_entry.max(id.0.saturating_add(1));
         self.unsealed_from = self.unsealed_from.min(id);
-        let (sequence, identity) = (reading.sequence, reading.identity);
+        let (sequence, identity) = (reading.sequence, reading.identity());
         let keep = share(self.keep, self.devices.len());
         if let Some(device) = self.devices.get_mut(&reading.kind.device) {
             device.insert(sequence, identity, keep);
@@ -279,7 +279,7 @@ impl State {
         };
         for entry in &held.value.sealed.entries {
             if let Some(Kept { pending, .. }) = self.entries.get(entry) {
-                device.settle(pending.sequence, pending.identity, &place, pending.marks);
+                device.settle(pending.sequence, pending.identity(), &place, pending.marks);
             }
         }
     }
@@ -403,8 +403,8 @@ impl State {
     pub(super) fn objects(&self) -> HashSet<(String, String)> {
         let pending = self.entries.values().map(|kept| &kept.pending);
         let named = pending.filter_map(|pending| {
-            let id = pending.object_id.clone()?;
-            Some((pending.kind.device.clone(), id))
+            let id = pending.object_id.as_deref()?;
+            Some((pending.kind.device.clone(), id.to_owned()))
         });
         named.collect()
     }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Readings in records that are not done beyond which no more readings are acknowledged while others get done.
-const READINGS_AHEAD_MAX: usize = 50_000;
+const READINGS_AHEAD_MAX: usize = 100_000;
 /// Records get to the ledger if the last one got there this long ago.
 const MOVING: Duration = Duration::from_secs(5);
 /// Wait until it is looked again.

@@ -161,7 +161,7 @@ impl WaitingRoom {
 
 fn message(reading: &Pending) -> Message {
     let device = reading.kind.device.clone();
-    (device, reading.sequence, reading.identity)
+    (device, reading.sequence, reading.identity())
 }
 
 pub(super) fn room(shared: &Shared) -> MutexGuard<'_, WaitingRoom> {
@@ -221,7 +221,7 @@ mod tests {
             .collect();
         assert_eq!(rows, [("c", 1, 4), ("d", 2, 5), ("e", 1, 5)]);
         assert!(list.iter().all(|row| row.retry_in == ASK_FIRST));
-        let identity = reading("d", 2).identity;
+        let identity = reading("d", 2).identity();
         assert!(room.asks_again("d", Some(2), identity));
         for (device, sequence, identity) in [
             ("d", Some(3), identity),

@@ -285,7 +285,7 @@ pub(super) async fn finish(
         return Ok(());
     }
     for (reading, entry) in readings.iter().zip(entries) {
-        let Some(id) = reading.object_id.clone() else {
+        let Some(id) = reading.object_id.as_deref().map(str::to_owned) else {
             continue;
         };
         let device = reading.kind.device.clone();

@@ -187,7 +187,7 @@ mod tests {
             }),
             sequence,
             fingerprint: [0xab; 32],
-            identity: [0xab; 32],
+            other_identity: None,
             received_ms: 0,
             period: (0, 0),
             payload_bytes: 0,

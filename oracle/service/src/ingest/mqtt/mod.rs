@@ -54,8 +54,9 @@ use pace::Pace;
 use sessions::Sessions;
 use status::Statuses;
 
-/// Messages of one device in the works at the same time (MQTT 5 Receive Maximum).
-pub const RECEIVE_MAXIMUM: u16 = 128;
+/// Messages of one device in the works at the same time (MQTT 5 Receive Maximum): what a device needs to have the
+/// journal write while it sends.
+pub const RECEIVE_MAXIMUM: u16 = 224;
 /// Payload bytes of one device in the works beyond which no more is read from it.
 const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
 /// A packet of more bytes needs one of the places for large ones before its body is read.

@@ -129,7 +129,7 @@ async fn what_the_server_does_not_do_is_said() {
     let ack = client.ask(&connect(5, "hr-1", 2, 0)).await.unwrap();
     let properties = &ack[5..];
     for expected in [
-        &[33, 0, 128][..],
+        &[33, 0, 224][..],
         &[42, 0],
         &[41, 0],
         &[34, 0, 0],
