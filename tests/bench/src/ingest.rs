@@ -5,7 +5,8 @@
 //! handshake or a cipher. Mosquitto keeps its data on the same disk but acknowledges what is only
 //! in memory, and nobody subscribes, which is as fast as it gets. The oracle acknowledges what it
 //! has encrypted and fsynced, and then seals, stores and registers it on the embedded network, on
-//! the same processors.
+//! the same processors. Peers, orderer and contracts, whose place is on other machines, have a lower
+//! priority (nice 10), as the oracle's own later steps have.
 
 mod load;
 mod mosquitto;
@@ -94,7 +95,8 @@ async fn measure(options: &Options, figures: Option<&Path>) -> Result<String> {
     };
     report.push_str(
         "Half load is half of what each took at full load; the steady load is 10,000 readings a second, or half load \
-         if that is less. Milliseconds are from when a message was due to its acknowledgement.\n\n\
+         if that is less. Milliseconds are from when a message was due to its acknowledgement. Peers, orderer and \
+         contracts have a lower priority than the oracle (nice 10).\n\n\
          | devices | reading | durable/s | mosquitto/s | ratio | p50 ms | p99 ms | p50, p99 ms at half load | \
          mosquitto's | p50, p99 ms at the steady load | oracle µs/reading | mosquitto µs/reading | committed/s | \
          oracle MiB |\n\

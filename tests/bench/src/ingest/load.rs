@@ -15,7 +15,7 @@ use super::packets::{self, Answer};
 /// Unacknowledged messages of all connections together: enough that nobody waits for a round trip.
 const IN_FLIGHT: usize = 4_096;
 /// Unacknowledged messages of one connection at most: what the oracle permits.
-const IN_FLIGHT_EACH: usize = 100;
+const IN_FLIGHT_EACH: usize = 224;
 /// Unacknowledged bytes of all connections together at most.
 const IN_FLIGHT_BYTES: usize = 32 << 20;
 /// Connections that are opened at once.

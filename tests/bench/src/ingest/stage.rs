@@ -59,6 +59,9 @@ impl Stage {
             cast,
         };
         stage.register().await?;
+        for process in stage.ledger() {
+            usage::give_way(process)?;
+        }
         Ok(stage)
     }
 
@@ -111,11 +114,15 @@ impl Stage {
     /// Every process of the system.
     pub(super) fn processes(&self) -> Vec<&Process> {
         let system = &self.system;
-        let mut all = vec![
-            &system.oracle.process,
-            &system.chaincode,
-            &system.ipfs.process,
-        ];
+        let mut all = vec![&system.oracle.process, &system.ipfs.process];
+        all.extend(self.ledger());
+        all
+    }
+
+    /// Peers, orderer and contracts, whose place is on other machines.
+    fn ledger(&self) -> Vec<&Process> {
+        let system = &self.system;
+        let mut all = vec![&system.chaincode];
         if let Network::Devnet(devnet) = &system.network {
             all.push(&devnet.process);
         }

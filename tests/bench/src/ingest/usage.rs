@@ -3,11 +3,13 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 use salus_tests::process::Process;
 
 /// Clock ticks a second in `/proc/PID/stat`: the same on every Linux that Rust runs on.
 const TICKS: f64 = 100.0;
+/// Nice value of processes that give way.
+const NICE: i32 = 10;
 
 /// Processor time that a process has used, seconds; 0 once it has ended.
 pub(super) fn processor_seconds(process: &Process) -> f64 {
@@ -31,4 +33,14 @@ pub(super) fn allow_many_files() -> Result<()> {
         maximum: limit.maximum,
     };
     setrlimit(Resource::Nofile, most).context("the limit of open files")
+}
+
+/// Lowers the priority of a process: of each of its threads, from which later ones have it.
+pub(super) fn give_way(process: &Process) -> Result<()> {
+    let id = process.id().context("the process has ended")?;
+    for thread in fs::read_dir(format!("/proc/{id}/task"))? {
+        let thread: i32 = thread?.file_name().to_string_lossy().parse()?;
+        setpriority_process(Pid::from_raw(thread), NICE)?;
+    }
+    Ok(())
 }
