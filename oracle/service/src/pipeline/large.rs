@@ -17,6 +17,7 @@ use super::seal::{SealError, seal_object};
 use super::steps::{LAST_DELAY, append, discard};
 use super::{PipelineError, Shared, measure, now_ms, retry_delays};
 use crate::draft::DraftError;
+use crate::journal::disk::is_out_of_room;
 use crate::journal::{Entry, JournalError, RecordKey, SealedRecord, StageKind, UnfinishedRecord};
 use crate::objects::{Finished, ObjectError, ObjectName};
 use crate::store::ObjectHasher;
@@ -140,7 +141,7 @@ fn seal_to_spool(
         Err(error) => {
             shared.spool.remove(record);
             match &error {
-                SealError::Draft(DraftError::Content(cause)) if is_full(cause) => {
+                SealError::Draft(DraftError::Content(cause)) if is_out_of_room(cause) => {
                     tracing::warn!(%error, "the spool is full");
                 }
                 _ => {
@@ -155,11 +156,6 @@ fn seal_to_spool(
             Ok(None)
         }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// Uploads large sealed objects and pins them, one after the other.

@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
 use crate::journal::RecordKey;
+use crate::journal::disk::is_out_of_room;
 
 use pack::{Packs, Place, Removed};
 
@@ -67,10 +68,7 @@ impl SpoolError {
 
     /// Whether the disk is full rather than broken.
     pub(super) fn is_full(&self) -> bool {
-        matches!(
-            self.source.kind(),
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-        )
+        is_out_of_room(&self.source)
     }
 }
 
@@ -113,12 +111,12 @@ impl Spool {
     /// Notes which objects that are wanted a pack has; one without any is removed.
     fn take_up(&self, pack: RecordKey, known: &HashSet<RecordKey>) -> Result<(), SpoolError> {
         let path = self.pack_path(pack);
-        match pack::scan(&path, known) {
-            Ok(found) if found.is_empty() => {
+        match pack::scan(&path, pack, known) {
+            Ok(places) if places.is_empty() => {
                 fs::remove_file(&path).map_err(SpoolError::at("remove", &path))
             }
-            Ok(found) => {
-                self.packs().add_all(pack, found);
+            Ok(places) => {
+                self.packs().add(places);
                 Ok(())
             }
             Err(error) => {
@@ -151,9 +149,10 @@ impl Spool {
             [(record, object)] => write_file(&self.path(*record), object),
             [(name, _), ..] => {
                 let path = self.pack_path(*name);
-                let (pack, found) = pack::build(objects).map_err(SpoolError::at("write", &path))?;
+                let built = pack::build(*name, objects);
+                let (pack, places) = built.map_err(SpoolError::at("write", &path))?;
                 write_file(&path, &pack)?;
-                self.packs().add_all(*name, found);
+                self.packs().add(places);
                 Ok(())
             }
         }
@@ -172,13 +171,7 @@ impl Spool {
         let random =
             random.map_err(|error| SpoolError::at("name", &self.dir)(io::Error::other(error)))?;
         let record = RecordKey(random);
-        let path = self.path(record);
-        let mut options = OpenOptions::new();
-        options.create_new(true).read(true).write(true).mode(0o600);
-        let file = options
-            .open(&path)
-            .map_err(SpoolError::at("create", &path))?;
-        Ok((record, file))
+        Ok((record, create_file(&self.path(record))?))
     }
 
     /// Opens an object for reading.
@@ -205,7 +198,7 @@ impl Spool {
         }
         packs.read_again(|pack, known| {
             let path = self.pack_path(pack);
-            pack::scan(&path, known).map_err(SpoolError::at("read", &path))
+            pack::scan(&path, pack, known).map_err(SpoolError::at("read", &path))
         })?;
         Ok(packs.place(record))
     }
@@ -221,14 +214,14 @@ impl Spool {
     }
 }
 
+fn create_file(path: &Path) -> Result<File, SpoolError> {
+    let mut options = OpenOptions::new();
+    options.create_new(true).read(true).write(true).mode(0o600);
+    options.open(path).map_err(SpoolError::at("create", path))
+}
+
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
-    let mut file = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(SpoolError::at("create", path))?;
-    file.write_all(bytes).map_err(|source| {
+    create_file(path)?.write_all(bytes).map_err(|source| {
         // Nothing names it yet; what cannot be removed now is removed at the next start.
         drop(fs::remove_file(path));
         SpoolError::at("write", path)(source)

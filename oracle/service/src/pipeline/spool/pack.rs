@@ -29,8 +29,8 @@ impl Place {
     }
 }
 
-/// An object that a pack has: its record, offset and bytes.
-pub(super) type Found = (RecordKey, u64, u32);
+/// Where the objects of records are.
+pub(super) type Places = Vec<(RecordKey, Place)>;
 
 /// What is in the packs.
 #[derive(Debug, Default)]
@@ -49,20 +49,11 @@ impl Packs {
         self.places.get(&record).copied()
     }
 
-    fn add(&mut self, pack: RecordKey, (record, offset, bytes): Found) {
-        let place = Place {
-            pack,
-            offset,
-            bytes,
-        };
-        if self.places.insert(record, place).is_none() {
-            *self.left.entry(pack).or_default() += 1;
-        }
-    }
-
-    pub(super) fn add_all(&mut self, pack: RecordKey, found: Vec<Found>) {
-        for found in found {
-            self.add(pack, found);
+    pub(super) fn add(&mut self, places: Places) {
+        for (record, place) in places {
+            if self.places.insert(record, place).is_none() {
+                *self.left.entry(place.pack).or_default() += 1;
+            }
         }
     }
 
@@ -75,15 +66,15 @@ impl Packs {
     /// Reads the packs that could not be read, if there are any.
     pub(super) fn read_again(
         &mut self,
-        scan: impl Fn(RecordKey, &HashSet<RecordKey>) -> Result<Vec<Found>, SpoolError>,
+        scan: impl Fn(RecordKey, &HashSet<RecordKey>) -> Result<Places, SpoolError>,
     ) -> Result<(), SpoolError> {
         while let Some(pack) = self.unread.last().copied() {
-            let found = match scan(pack, &self.wanted) {
+            let places = match scan(pack, &self.wanted) {
                 // Removed meanwhile: what was in it is lost.
                 Err(error) if error.is_missing() => Vec::new(),
-                found => found?,
+                places => places?,
             };
-            self.add_all(pack, found);
+            self.add(places);
             self.unread.pop();
         }
         self.wanted.clear();
@@ -123,46 +114,60 @@ pub(super) enum Removed {
 /// # Errors
 ///
 /// An object has more bytes than a pack can say.
-pub(super) fn build(objects: &[(RecordKey, Vec<u8>)]) -> io::Result<(Vec<u8>, Vec<Found>)> {
+pub(super) fn build(
+    name: RecordKey,
+    objects: &[(RecordKey, Vec<u8>)],
+) -> io::Result<(Vec<u8>, Places)> {
     let sizes = objects
         .iter()
         .map(|(_, object)| HEADER_BYTES + object.len());
     let mut pack = Vec::with_capacity(sizes.sum());
-    let mut found = Vec::with_capacity(objects.len());
+    let mut places = Vec::with_capacity(objects.len());
     for (record, object) in objects {
         let bytes = u32::try_from(object.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
         pack.extend_from_slice(&record.0);
         pack.extend_from_slice(&bytes.to_be_bytes());
-        found.push((*record, pack.len() as u64, bytes));
+        let place = Place {
+            pack: name,
+            offset: pack.len() as u64,
+            bytes,
+        };
+        places.push((*record, place));
         pack.extend_from_slice(object);
     }
-    Ok((pack, found))
+    Ok((pack, places))
 }
 
 /// The objects of wanted records in a pack, as far as it goes.
-pub(super) fn scan(path: &Path, wanted: &HashSet<RecordKey>) -> io::Result<Vec<Found>> {
+pub(super) fn scan(
+    path: &Path,
+    pack: RecordKey,
+    wanted: &HashSet<RecordKey>,
+) -> io::Result<Places> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let mut found = Vec::new();
+    let mut places = Vec::new();
     let mut at = 0;
     while at + (HEADER_BYTES as u64) < length {
         let mut header = [0; HEADER_BYTES];
         file.read_exact_at(&mut header, at)?;
-        let (key, bytes) = header.split_at(KEY_BYTES);
-        let mut record = RecordKey([0; KEY_BYTES]);
-        record.0.copy_from_slice(key);
-        let bytes = bytes
-            .iter()
-            .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+        let [key @ .., a, b, c, d] = header;
+        let bytes = u32::from_be_bytes([a, b, c, d]);
+        let record = RecordKey(key);
         let offset = at + HEADER_BYTES as u64;
         // No object is empty: this was never written.
         if bytes == 0 || offset + u64::from(bytes) > length {
             break;
         }
         if wanted.contains(&record) {
-            found.push((record, offset, bytes));
+            let place = Place {
+                pack,
+                offset,
+                bytes,
+            };
+            places.push((record, place));
         }
         at = offset + u64::from(bytes);
     }
-    Ok(found)
+    Ok(places)
 }
